@@ -1,0 +1,54 @@
+# make demo    a real transfer on this machine, no ssh server and no root needed
+# make test    every check; as root, for it makes hosts out of network namespaces
+# make lint, make sanity, make unit, make integration: parts of make test
+# make bench   throughput and overhead, printed
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORE ?= ansible-core
+WORKERS ?= 4
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test lint sanity unit integration bench clean
+
+demo: $(VENV)/core
+	$(BIN)/ansible-playbook playbooks/demo.yml
+
+test: system-packages lint sanity
+	$(PYTEST) -n $(WORKERS) tests/unit tests/integration
+	$(PYTEST) tests/bench
+
+lint: $(VENV)/tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	tests/tools/in-collection-tree mypy
+	tests/tools/in-collection-tree ansible-lint
+
+sanity: $(VENV)/tests
+	tests/tools/in-collection-tree sanity
+
+unit: $(VENV)/tests
+	$(PYTEST) -n $(WORKERS) tests/unit
+
+integration: system-packages $(VENV)/tests
+	$(PYTEST) -n $(WORKERS) tests/integration
+
+bench: system-packages $(VENV)/tests
+	$(PYTEST) tests/bench
+
+.PHONY: system-packages
+system-packages:
+	tests/tools/system-packages
+
+$(VENV)/core:
+	tests/tools/make-venv $(PYTHON) $(VENV)
+	$(BIN)/pip install --quiet "$(CORE)>=2.16"
+	touch $@
+
+$(VENV)/tests: tests/requirements.txt $(VENV)/core
+	$(BIN)/pip install --quiet -r tests/requirements.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) .cache .ansible tests/output

@@ -1,0 +1,249 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Commands: from words to a process group, and what is kept of their words.
+
+Each command leads a session and process group of its own: it has no terminal that could
+ask a question at night, and it can be ended together with all that it started.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import threading
+from typing import IO, Any, Callable, Dict, List, Optional, Sequence, Union
+
+from .errors import CommandError
+from .loop import READ, Loop
+from .specification import CommandSpec
+
+#: Bytes kept of each stdout and stderr: enough for a tired reader, little enough for a log.
+TAIL_SIZE = 64 * 1024
+#: Seconds that a pipe may stay open after its command ended, held by something it left behind.
+LEFTOVER_GRACE = 1.0
+_SHELL = "/bin/sh"
+
+
+def split_command(role: str, command: Union[str, Sequence[Any]], shell: bool) -> List[str]:
+    """The argv of what a user wrote: a string, or a list that is argv already.
+
+    Raises CommandError for anything that can not be a command.
+    """
+    if isinstance(command, str):
+        words = [_SHELL, "-c", command] if shell else _split(role, command)
+        is_empty = not command.strip()
+    elif isinstance(command, (list, tuple)):
+        if shell:
+            raise CommandError(role, f"{role}: with 'shell' a command is one string, not a list")
+        words = [_word(role, word) for word in command]
+        is_empty = not words or not words[0]
+    else:
+        kind = type(command).__name__
+        raise CommandError(role, f"{role}: a command is a string or a list of words, not {kind}")
+    if is_empty:
+        raise CommandError(role, f"{role}: the command is empty")
+    if any("\0" in word for word in words):
+        raise CommandError(role, f"{role}: a command can not hold a null character")
+    return words
+
+
+def _split(role: str, command: str) -> List[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise CommandError(role, f"{role}: can not be split into words: {error} in: {command}") from None
+
+
+def _word(role: str, word: Any) -> str:
+    if isinstance(word, bool) or not isinstance(word, (str, int, float)):
+        kind = type(word).__name__
+        raise CommandError(role, f"{role}: the words of a list are strings or numbers, not {kind}")
+    return str(word)
+
+
+def to_bytes(text: str) -> bytes:
+    """The bytes that a user's text stands for, whatever the locale: UTF-8, undecodable ones too."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def to_text(data: bytes) -> str:
+    r"""Any bytes as text that every log can take; undecodable ones as \xNN."""
+    return data.decode("utf-8", "backslashreplace")
+
+
+def find_executable(spec: CommandSpec) -> None:
+    """Raise CommandError unless *spec* can be started, as far as can be known before."""
+    if spec.chdir is not None and not os.path.isdir(to_bytes(spec.chdir)):
+        raise CommandError(spec.role, f"there is no directory '{spec.chdir}' to change to")
+    name = spec.argv[0]
+    if "/" in name:
+        found = os.path.join(to_bytes(spec.chdir or "."), to_bytes(name))
+        if not os.path.exists(found):
+            raise CommandError(spec.role, f"there is no file '{name}'")
+        if not _is_executable(found):
+            raise CommandError(spec.role, f"'{name}' is not executable")
+    elif not _search_path(name, spec.chdir):
+        path = os.environ.get("PATH", os.defpath)
+        raise CommandError(spec.role, f"no executable '{name}' was found in PATH ({path})")
+
+
+def _search_path(name: str, chdir: Optional[str]) -> bool:
+    folders = os.get_exec_path()
+    base = to_bytes(chdir or ".")
+    return any(_is_executable(os.path.join(base, os.fsencode(folder), to_bytes(name))) for folder in folders)
+
+
+def _is_executable(path: bytes) -> bool:
+    return os.path.isfile(path) and os.access(path, os.X_OK)
+
+
+class Tail:
+    """The last `TAIL_SIZE` bytes of a pipe, read by the loop."""
+
+    def __init__(self, loop: Loop, pipe: IO[bytes]) -> None:
+        self._loop = loop
+        self._pipe = pipe
+        self._kept = bytearray()
+        self._total = 0
+        self.is_open = True
+        os.set_blocking(pipe.fileno(), False)
+        loop.watch(pipe.fileno(), READ, lambda events: self._read())
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._pipe.fileno(), TAIL_SIZE)
+        except BlockingIOError:
+            return
+        if not data:
+            self.close()
+            return
+        self._total += len(data)
+        self._kept += data
+        del self._kept[:-TAIL_SIZE]
+
+    def close(self) -> None:
+        if self.is_open:
+            self.is_open = False
+            self._loop.unwatch(self._pipe.fileno())
+            self._pipe.close()
+
+    def text(self) -> str:
+        lost = self._total - len(self._kept)
+        mark = f"[{lost} bytes cut]\n" if lost else ""
+        return mark + to_text(bytes(self._kept))
+
+
+class Command:
+    """A running command. *on_exit* is called once, when its own process has ended.
+
+    *stdin* and *stdout* are descriptors of data connections; without one, stdin is
+    /dev/null and stdout is kept as a tail.
+    """
+
+    def __init__(
+        self,
+        spec: CommandSpec,
+        loop: Loop,
+        *,
+        stdin: Optional[int],
+        stdout: Optional[int],
+        on_exit: Callable[[], None],
+    ) -> None:
+        self.spec = spec
+        self._loop = loop
+        self._on_exit = on_exit
+        self._status: Optional[int] = None  # of an ended process: its rc, or minus a signal
+        self._process = self._spawn(stdin, stdout)
+        pipes = {"stdout": self._process.stdout, "stderr": self._process.stderr}
+        self._tails = {name: Tail(loop, pipe) for name, pipe in pipes.items() if pipe is not None}
+        threading.Thread(target=self._await_exit, daemon=True).start()
+
+    def _spawn(self, stdin: Optional[int], stdout: Optional[int]) -> subprocess.Popen[bytes]:
+        spec = self.spec
+        try:
+            return subprocess.Popen(
+                [to_bytes(word) for word in spec.argv],
+                stdin=subprocess.DEVNULL if stdin is None else stdin,
+                stdout=subprocess.PIPE if stdout is None else stdout,
+                stderr=subprocess.PIPE,
+                cwd=None if spec.chdir is None else to_bytes(spec.chdir),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CommandError(
+                spec.role, f"'{spec.argv[0]}' could not be started: {error.strerror}"
+            ) from None
+
+    def _await_exit(self) -> None:
+        # The process stays a zombie until `let_go`, so its number is not given to
+        # another group while a signal may still be sent to this one.
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        assert ended is not None  # only WNOHANG gives None
+        status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+        self._loop.call_soon(lambda: self._exited(status))
+
+    def _exited(self, status: int) -> None:
+        self._status = status
+        self._on_exit()
+        self._loop.after(LEFTOVER_GRACE, self._give_up_tails)
+
+    def _give_up_tails(self) -> None:
+        for tail in self._tails.values():
+            tail.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        return self._status is not None
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether it has ended and its words have been read too."""
+        return self.has_ended and not any(tail.is_open for tail in self._tails.values())
+
+    @property
+    def rc(self) -> Optional[int]:
+        """Exit status as a shell gives it: 128 and the signal's number for a signal."""
+        if self._status is None or self._status >= 0:
+            return self._status
+        return 128 - self._status
+
+    @property
+    def signal_name(self) -> Optional[str]:
+        if self._status is None or self._status >= 0:
+            return None
+        try:
+            return signal.Signals(-self._status).name
+        except ValueError:
+            return f"signal {-self._status}"
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.rc in self.spec.accept_rc
+
+    def failure(self) -> CommandError:
+        how = f"exited {self.rc}" if self.signal_name is None else f"was ended by {self.signal_name}"
+        return CommandError(self.spec.role, f"the {self.spec.role} command {how}")
+
+    def signal_group(self, signum: int) -> None:
+        """Send *signum* to the command and to all that it started."""
+        try:
+            os.killpg(self.pid, signum)
+        except (ProcessLookupError, PermissionError):
+            pass  # nothing is left, or what is left has become another user's
+
+    def let_go(self) -> None:
+        """Give the process number back; the group may not be signalled any more."""
+        self._give_up_tails()
+        if self.has_ended:
+            self._process.wait()
+
+    def report(self) -> Dict[str, Any]:
+        tails = {name: tail.text() for name, tail in self._tails.items()}
+        return dict(tails, rc=self.rc, signal=self.signal_name)

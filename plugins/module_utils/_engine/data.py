@@ -1,0 +1,135 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A data connection: the socket that a command gets, and the ways it can end.
+
+General theory of operation. The command holds the socket, the endpoint a duplicate. The
+socket is armed at once: from then on the kernel answers the last close with RST, whoever
+dies. One call, `finish`, turns that into FIN. `disconnect` breaks the connection now, on
+both machines, even while others hold the descriptor. After an RST Linux gives the first
+read ECONNRESET, and the *second a clean end of file*; a disconnected socket fails every read.
+
+The endpoint never reads here and never asks for SO_ERROR at a reading end: either would
+take the error away from the command.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from typing import Optional
+
+from .counters import tcp_info, unread_bytes, written_bytes
+
+_LINGER_RESET = struct.pack("ii", 1, 0)
+_LINGER_OFF = struct.pack("ii", 0, 0)
+#: A sockaddr of family AF_UNSPEC, which is 0 everywhere.
+_UNSPECIFIED = bytes(16)
+
+
+class DataConnection:
+    """One end of one direction.
+
+    *handshake_sent* and *handshake_received* are the bytes of its handshake,
+    *is_connector* tells which end opened it: both correct the kernel's counters.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        handshake_sent: int,
+        handshake_received: int,
+        is_connector: bool,
+    ) -> None:
+        self.sock = sock
+        self._sent_before = handshake_sent + (1 if is_connector else 0)
+        self._received_before = handshake_received
+        self._finished = False
+        self._counted: Optional[int] = None
+        self._disconnected = False
+        self._arm()
+
+    def _arm(self) -> None:
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+        # A timeout left on the socket is O_NONBLOCK for the command: EAGAIN instead of waiting.
+        self.sock.settimeout(None)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it was reset or disconnected, by whichever end."""
+        info = tcp_info(self.sock)
+        return self._disconnected or (info is not None and info.is_reset)
+
+    def finish(self) -> None:
+        """Send FIN: the stream is whole."""
+        self._finished = True
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            # The reader has ended early and broken the pipe; whether that matters is for the judge.
+            if error.errno not in (errno.ENOTCONN, errno.EPIPE, errno.ECONNRESET):
+                raise
+
+    def disconnect(self) -> None:
+        """Break the connection now, with RST; for a reader every later read fails."""
+        if self._disconnected:
+            return
+        self._disconnected = True
+        _disconnect(self.sock.fileno())
+
+    def stop_writer(self) -> None:
+        """Break the writer's pipe as a shell would: its next write is SIGPIPE or EPIPE.
+
+        A shutdown would do the same, but also send FIN: a clean end of file for
+        whatever the reading command has left running.
+        """
+        self.disconnect()
+        # Without the pending ECONNRESET, EPIPE is left; a write that is just waking up may be first.
+        self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+    def is_read_whole(self) -> bool:
+        """Whether FIN has arrived and nothing before it is left unread."""
+        info = tcp_info(self.sock)
+        if info is None:
+            return unread_bytes(self.sock) == 0
+        return info.fin_arrived and unread_bytes(self.sock) == 0
+
+    def count_sent(self) -> Optional[int]:
+        """Payload bytes: all that was written after `finish`, else what was acknowledged."""
+        if self._finished:
+            written = written_bytes(self.sock)
+            return None if written is None else written - self._sent_before - 1
+        info = tcp_info(self.sock)
+        if info is None or info.acked is None:
+            return None
+        return max(0, info.acked - self._sent_before)
+
+    def count_received(self) -> Optional[int]:
+        """Payload bytes that the reading command has taken."""
+        info = tcp_info(self.sock)
+        if info is None or info.received is None:
+            return None
+        fin = 1 if info.fin_arrived else 0
+        return info.received - fin - self._received_before - unread_bytes(self.sock)
+
+    def close(self, *, whole: bool) -> None:
+        """Let go of the socket: with FIN if the session was *whole*, else with RST."""
+        if whole:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
+        self.sock.close()
+
+
+def _disconnect(fd: int) -> None:
+    """connect(2) to AF_UNSPEC, which the socket module can not express.
+
+    Where that is not to be had, the armed close resets the connection, once the commands,
+    which hold the socket too, have been ended.
+    """
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).connect(fd, _UNSPECIFIED, len(_UNSPECIFIED))
+    except (ImportError, OSError, AttributeError):
+        pass

@@ -1,0 +1,115 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The two ends of a direction: what each event makes of it.
+
+The states and the two tables are those of docs/protocol.md, "A direction". An end only
+records and acts on its own connection; telling the peer is the endpoint's part.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Dict, Optional
+
+from .data import DataConnection
+
+
+class State(Enum):
+    OPEN = "open"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    BROKEN = "broken"
+
+
+class DirectionEnd:
+    """What both ends share. *name* is input or output."""
+
+    def __init__(self, name: str, connection: DataConnection) -> None:
+        self.name = name
+        self.connection = connection
+        self.state = State.OPEN
+        self._command_ended = False
+        self._bytes: Optional[int] = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing that still happens can change this end."""
+        raise NotImplementedError
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether somebody broke it, as far as is known here and now."""
+        if self.state is State.OPEN and self.connection.is_broken:
+            self.break_off()
+        return self.state is State.BROKEN
+
+    def break_off(self) -> None:
+        """The connection was reset, or the session is aborted."""
+        if self.state is not State.STOPPED:
+            self._count()
+            self.state = State.BROKEN
+        self.connection.disconnect()
+
+    def report(self) -> Dict[str, Any]:
+        """State, and payload bytes that went through this end (None: unknown)."""
+        return {"state": self.state.value, "bytes": self._bytes}
+
+    def _count(self) -> None:
+        raise NotImplementedError
+
+
+class WritingEnd(DirectionEnd):
+    """The end whose command writes."""
+
+    _reader_ended = False
+
+    def writer_ended(self, *, is_whole: bool) -> None:
+        """*is_whole*: the status was accepted, and what the command had read was not broken."""
+        self._command_ended = True
+        if self.state is State.OPEN and not self.is_broken:
+            if is_whole:
+                self.connection.finish()
+                self._count()
+                self.state = State.FINISHED
+            else:
+                self.break_off()
+
+    def reader_ended(self) -> None:
+        """The peer's ``read`` has arrived."""
+        self._reader_ended = True
+        if self.state is State.OPEN and not self.is_broken:
+            self._count()
+            self.state = State.STOPPED
+            self.connection.stop_writer()
+
+    @property
+    def is_settled(self) -> bool:
+        needed = self._reader_ended if self.state is State.FINISHED else True
+        return self._command_ended and needed
+
+    def _count(self) -> None:
+        if self.state is State.OPEN:
+            self._bytes = self.connection.count_sent()
+
+
+class ReadingEnd(DirectionEnd):
+    """The end whose command reads."""
+
+    def reader_ended(self, *, is_accepted: bool) -> None:
+        self._command_ended = True
+        if self.state is State.OPEN and not self.is_broken:
+            if is_accepted:
+                self._count()
+                whole = self.connection.is_read_whole()
+                self.state = State.FINISHED if whole else State.STOPPED
+            else:
+                self.break_off()
+
+    @property
+    def is_settled(self) -> bool:
+        return self._command_ended
+
+    def _count(self) -> None:
+        if self.state is State.OPEN:
+            self._bytes = self.connection.count_received()

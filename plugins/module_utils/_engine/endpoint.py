@@ -1,0 +1,342 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An endpoint: one side of a session, from its specification to its view of the end.
+
+General theory of operation. `Endpoint.run` is the session's steps in a straight line; each
+step starts something and waits in the loop until a condition holds. The first thing that
+goes wrong leaves the step it happened in as an exception, and `run` turns it into an abort,
+which is one straight line for every reason. docs/protocol.md has the messages, the
+states and the deadlines.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Any, Callable, Dict, List, Optional
+
+from .command import Command, find_executable
+from .control import Message
+from .data import DataConnection
+from .direction import DirectionEnd, ReadingEnd, State, WritingEnd
+from .errors import (
+    InterruptError,
+    NetworkError,
+    PeerAbortError,
+    PeerLostError,
+    ProtocolError,
+    SessionError,
+)
+from .guard import TERM_GRACE, Guard
+from .handshake import Side
+from .loop import HANGUP, Loop, was_reset
+from .meeting import Meeting
+from .peer import Peer
+from .proving import Proven
+from .specification import CommandSpec, Specification
+
+#: Seconds that commands have to notice that their connection broke, and to say so.
+NOTICE_GRACE = 2.0
+#: Seconds from the beginning of an abort after which nobody is waited for any more.
+ABORT_TIMEOUT = 12.0
+#: Seconds that a reset data connection may be ahead of the peer's word about it.
+NETWORK_GRACE = 2.0
+#: Seconds to wait, after both reports are known, for the peer to say nothing more.
+ENDING_TIMEOUT = 3.0
+
+Event = Dict[str, Any]
+
+#: Which command writes a direction, and which reads it.
+_WRITER = {"input": "input", "output": "remote"}
+_READER = {"input": "remote", "output": "output"}
+
+
+class Endpoint:
+    """Plays one side. *on_event* gets ``listening``, ``connected`` and ``started``."""
+
+    def __init__(self, spec: Specification, on_event: Callable[[Event], None]) -> None:
+        self._spec = spec
+        self._on_event = on_event
+        self.loop = Loop()
+        self._meeting = Meeting(self.loop, spec)
+        self._peer: Optional[Peer] = None
+        self._path: Optional[Event] = None
+        self._ends: Dict[str, DirectionEnd] = {}
+        self._guard: Optional[Guard] = None
+        self._commands: Dict[str, Command] = {}
+        self._victims: List[str] = []
+        self._heard: List[str] = []  # types of the messages that come once
+        self._reason: Optional[Event] = None
+        self._peer_report: Optional[Event] = None
+        self._sent_report: Optional[Event] = None
+        self._has_given_up = False
+
+    def run(self) -> Event:
+        """Play the session to its end, and give the view that `judge` takes.
+
+        ``own`` is this side's report, ``peer`` the other's, None if it never came.
+        """
+        try:
+            self._play()
+        except SessionError as error:
+            self._abort(error)
+        self._let_go()
+        return {"own": self._report(), "peer": self._peer_report}
+
+    def interrupt(self, text: str) -> None:
+        """End the session; *text* says why. May be called from a signal handler."""
+        self.loop.call_soon(lambda: self.loop.fail(InterruptError(text)))
+
+    # The session, step by step
+
+    def _play(self) -> None:
+        for command in self._spec.commands:
+            find_executable(command)
+        self._meet()
+        self._start()
+        self._finish()
+
+    def _meet(self) -> None:
+        if self._spec.listen:
+            self._on_event({"event": "listening", "port": self._meeting.listen()})
+        self._peer = self._meeting.find_peer()
+        self._path = self._meeting.path()
+        self._peer.on_message = self._on_message
+        self._peer.on_lost = self.loop.fail
+        self._on_event({"event": "connected", "path": self._path})
+        for direction, proven in self._meeting.open_data().items():
+            self._ends[direction] = self._end_of(direction, proven)
+        self._meeting.close()
+
+    def _start(self) -> None:
+        """The remote command first: when it can not be started, nothing local was."""
+        if self._spec.side is Side.LOCAL:
+            self._tell("start")
+            self.loop.run_until(lambda: "started" in self._heard)
+        else:
+            self.loop.run_until(lambda: "start" in self._heard)
+        self._guard = Guard()
+        for spec in self._spec.commands:
+            self._commands[spec.role] = self._start_command(spec)
+            self._guard.add(self._commands[spec.role].pid)
+        self._tell("started")
+        self._on_event({"event": "started"})
+
+    def _finish(self) -> None:
+        self.loop.run_until(self._has_settled)
+        self._send_report()
+        self.loop.run_until(lambda: self._peer_report is not None)
+        self._end_control()
+
+    def _has_settled(self) -> bool:
+        commands = all(command.has_settled for command in self._commands.values())
+        return commands and all(end.is_settled for end in self._ends.values())
+
+    def _end_control(self) -> None:
+        ended: List[bool] = []
+        assert self._peer is not None
+        self._peer.end(lambda: ended.append(True))
+        self.loop.after(ENDING_TIMEOUT, lambda: ended.append(False))
+        self.loop.run_until(lambda: ended)
+
+    # Directions
+
+    def _end_of(self, direction: str, proven: Proven) -> DirectionEnd:
+        connection = DataConnection(
+            proven.sock,
+            handshake_sent=proven.handshake.bytes_sent,
+            handshake_received=proven.handshake.bytes_received,
+            is_connector=proven.is_connector,
+        )
+        writes = any(_WRITER[direction] == spec.role for spec in self._spec.commands)
+        end = (WritingEnd if writes else ReadingEnd)(direction, connection)
+        self.loop.watch(proven.sock.fileno(), HANGUP, lambda events: self._hung_up(end, events))
+        return end
+
+    def _hung_up(self, end: DirectionEnd, events: int) -> None:
+        """FIN or RST. A settled end may hang up: the peer closes when it holds both reports."""
+        self.loop.unwatch(end.connection.sock.fileno())
+        if was_reset(events) and end.state is not State.STOPPED and not end.is_settled:
+            end.break_off()
+            self.loop.after(NETWORK_GRACE, lambda: self._cut(end.name))
+
+    def _cut(self, direction: str) -> None:
+        text = f"the data connection of direction {direction} was cut by something on the way"
+        self.loop.fail(NetworkError(text))
+
+    def _ends_of(self, roles: Dict[str, str], role: str) -> List[DirectionEnd]:
+        return [end for end in self._ends.values() if roles[end.name] == role]
+
+    # Commands
+
+    def _start_command(self, spec: CommandSpec) -> Command:
+        return Command(
+            spec,
+            self.loop,
+            stdin=self._descriptor(_READER, spec.role),
+            stdout=self._descriptor(_WRITER, spec.role),
+            on_exit=lambda: self._command_ended(spec.role),
+        )
+
+    def _descriptor(self, roles: Dict[str, str], role: str) -> Optional[int]:
+        for end in self._ends_of(roles, role):
+            return end.connection.sock.fileno()
+        return None
+
+    def _command_ended(self, role: str) -> None:
+        """Settle what the command read, then what it wrote: a broken stream in is no whole
+        stream out. A command that failed with its connections intact is the culprit."""
+        command = self._commands[role]
+        read, written = self._ends_of(_READER, role), self._ends_of(_WRITER, role)
+        is_victim = self._reason is not None or any(end.is_broken for end in read + written)
+        for end in read:
+            self._reader_ended(end, command.is_accepted)
+        is_whole = command.is_accepted and not any(end.is_broken for end in read)
+        for end in written:
+            assert isinstance(end, WritingEnd)
+            end.writer_ended(is_whole=is_whole)
+        if is_victim:
+            self._victims.append(role)
+        elif not command.is_accepted:
+            self.loop.fail(command.failure())
+
+    def _reader_ended(self, end: DirectionEnd, is_accepted: bool) -> None:
+        assert isinstance(end, ReadingEnd)
+        end.reader_ended(is_accepted=is_accepted)
+        if not end.is_broken:
+            self._tell("read", direction=end.name, whole=end.state is State.FINISHED)
+
+    # Messages
+
+    def _tell(self, type: str, **fields: Any) -> None:
+        if self._peer is not None:
+            self._peer.send(type, **fields)
+
+    def _on_message(self, message: Message) -> None:
+        handlers: Dict[str, Callable[[Message], None]] = {
+            "start": self._on_once,
+            "started": self._on_once,
+            "read": self._on_read,
+            "finished": self._on_finished,
+            "abort": self._on_abort,
+        }
+        handler = handlers.get(message["type"])
+        if handler is None:
+            raise ProtocolError(f"it sent an unknown message, '{message['type']}'")
+        handler(message)
+
+    def _on_once(self, message: Message) -> None:
+        type = message["type"]
+        if type in self._heard or (type == "start" and self._spec.side is Side.LOCAL):
+            raise ProtocolError(f"it sent '{type}' out of turn")
+        self._heard.append(type)
+
+    def _on_read(self, message: Message) -> None:
+        end = self._ends.get(str(message.get("direction")))
+        if not isinstance(end, WritingEnd):
+            raise ProtocolError("it reports on a direction that this side does not write")
+        end.reader_ended()
+
+    def _on_finished(self, message: Message) -> None:
+        report = message.get("report")
+        if not isinstance(report, dict):
+            raise ProtocolError("its report is not a report")
+        self._peer_report = report
+
+    def _on_abort(self, message: Message) -> None:
+        reason = message.get("reason")
+        if not isinstance(reason, dict):
+            raise ProtocolError("it aborts without a reason")
+        self.loop.fail(PeerAbortError(reason))
+
+    # Reports
+
+    def _send_report(self) -> None:
+        if self._sent_report is None:
+            self._sent_report = self._report()
+            self._tell("finished", report=self._sent_report)
+
+    def _report(self) -> Event:
+        commands = {
+            role: dict(
+                command.report(),
+                is_accepted=command.is_accepted,
+                is_victim=role in self._victims,
+            )
+            for role, command in self._commands.items()
+        }
+        return {
+            "side": self._spec.side.value,
+            "commands": commands,
+            "directions": {name: end.report() for name, end in self._ends.items()},
+            "path": self._path,
+            "reason": self._reason,
+        }
+
+    # Abort
+
+    def _abort(self, error: SessionError) -> None:
+        self._reason = error.reason()
+        self.loop.after(ABORT_TIMEOUT, self._stop_waiting)
+        self._tell_abort(error)
+        for end in self._ends.values():
+            self.loop.unwatch(end.connection.sock.fileno())
+            end.break_off()
+        self._meeting.close()
+        self._end_commands()
+        self._send_report()
+        self._run_aborting(lambda: self._peer is None or self._peer_report is not None)
+        if self._peer is not None:
+            self._peer.end(self._forget_peer)
+            self.loop.after(ENDING_TIMEOUT, self._forget_peer)
+            self._run_aborting(lambda: self._peer is None)
+
+    def _tell_abort(self, error: SessionError) -> None:
+        if self._peer is not None:
+            self._peer.on_lost = lambda error: self._forget_peer()
+        if isinstance(error, (PeerLostError, ProtocolError)):
+            self._forget_peer()
+        elif not isinstance(error, PeerAbortError):
+            self._tell("abort", reason=self._reason)
+
+    def _end_commands(self) -> None:
+        self.loop.after(NOTICE_GRACE, lambda: self._signal_commands(signal.SIGTERM))
+        self.loop.after(NOTICE_GRACE + TERM_GRACE, lambda: self._signal_commands(signal.SIGKILL))
+        self._run_aborting(lambda: all(command.has_settled for command in self._commands.values()))
+
+    def _signal_commands(self, signum: int) -> None:
+        for command in self._commands.values():
+            command.signal_group(signum)
+
+    def _run_aborting(self, condition: Callable[[], bool]) -> None:
+        """Run until *condition* holds or nobody is waited for; a further error changes nothing."""
+        while True:
+            try:
+                self.loop.run_until(lambda: self._has_given_up or condition())
+                return
+            except SessionError:
+                pass
+
+    def _stop_waiting(self) -> None:
+        self._has_given_up = True
+
+    def _forget_peer(self) -> None:
+        if self._peer is not None:
+            self._peer.close()
+            self._peer = None
+
+    def _let_go(self) -> None:
+        """Close everything; what an aborted session left running is left to the guard."""
+        self._meeting.close()
+        self._forget_peer()
+        is_whole = self._reason is None
+        for end in self._ends.values():
+            self.loop.unwatch(end.connection.sock.fileno())
+            end.connection.close(whole=is_whole)
+        if self._guard is not None:
+            if is_whole:
+                self._guard.dismiss()
+            else:
+                self._guard.end_groups()
+        for command in self._commands.values():
+            command.let_go()

@@ -1,0 +1,90 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can end a session, each with the kind that the protocol gives it."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List
+
+
+class SessionError(Exception):
+    """The session can not go on.
+
+    *kind* is one of the reasons of docs/protocol.md; ``str()`` is a sentence
+    for an administrator, without the name of the host it happened on.
+    """
+
+    kind = "protocol"
+
+    def reason(self) -> Dict[str, Any]:
+        """What goes into an ``abort`` message and into the report."""
+        return {"kind": self.kind, "text": str(self)}
+
+
+class CommandError(SessionError):
+    """A command could not be started, or ended with a status that is not accepted."""
+
+    kind = "command"
+
+    def __init__(self, role: str, text: str) -> None:
+        super().__init__(text)
+        self.role = role
+
+    def reason(self) -> Dict[str, Any]:
+        return dict(super().reason(), role=self.role)
+
+
+class NoPathError(SessionError):
+    """No candidate led to the peer before the deadline."""
+
+    kind = "connect"
+
+    def __init__(self, text: str, attempts: List[Dict[str, Any]]) -> None:
+        super().__init__(text)
+        self.attempts = attempts
+
+    def reason(self) -> Dict[str, Any]:
+        return dict(super().reason(), attempts=self.attempts)
+
+
+class PeerLostError(SessionError):
+    """The peer is gone, or silent for too long."""
+
+    kind = "lost"
+
+
+class NetworkError(SessionError):
+    """A data connection was cut by neither endpoint."""
+
+    kind = "network"
+
+
+class ProtocolError(SessionError):
+    """A proven peer broke the rules of the protocol."""
+
+    kind = "protocol"
+
+
+class InterruptError(SessionError):
+    """This endpoint was told to stop."""
+
+    kind = "interrupted"
+
+
+class PeerAbortError(SessionError):
+    """The peer found a reason to abort, and sent it."""
+
+    def __init__(self, reason: Dict[str, Any]) -> None:
+        super().__init__(str(reason.get("text", "")))
+        self._reason = reason
+
+    def reason(self) -> Dict[str, Any]:
+        return dict(self._reason, by="peer")
+
+
+class HandshakeError(Exception):
+    """Whoever is at the other end of a connection has not proved to be the peer.
+
+    It ends that connection, never the session.
+    """

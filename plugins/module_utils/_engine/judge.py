@@ -1,0 +1,187 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verdict on a session: a pure function of what the two endpoints say.
+
+Every sentence for a tired administrator is made here: what failed, on which host, with
+which words of the system, and what to do.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, List, NamedTuple, Optional
+
+Report = Dict[str, Any]
+View = Dict[str, Any]
+
+_ROLES = ("input", "remote", "output")
+_WRITER = {"input": "input", "output": "remote"}
+_READER = {"input": "remote", "output": "output"}
+_SENDER = {"input": "local", "output": "remote"}
+_PEER = {"local": "remote", "remote": "local"}
+#: Kinds of reasons, those nearest to the cause first: what an endpoint knows of itself
+#: comes before what it saw of the other.
+_KINDS = ("command", "connect", "protocol", "interrupted", "network", "lost")
+#: How a program speaks of its own errors: its name, a colon, the words.
+_ERROR_LINE = re.compile(r"^[\w./+-]+: \S")
+
+
+class Scene(NamedTuple):
+    """What the endpoints do not know: hosts by side, and commands by role, as texts."""
+
+    hosts: Dict[str, str]
+    commands: Dict[str, str]
+
+    def command(self, role: str) -> str:
+        host = self.hosts["remote" if role == "remote" else "local"]
+        return f"{role} command '{self.commands[role]}' on {host}"
+
+    def endpoint(self, side: str) -> str:
+        return f"{side} endpoint on {self.hosts[side]}"
+
+
+class Verdict(NamedTuple):
+    """*failure* is None for a session that succeeded; *culprit* is the role of the command
+    that caused it, if one did."""
+
+    failure: Optional[str]
+    culprit: Optional[str]
+    warnings: List[str]
+
+
+def judge(local: View, remote: View, scene: Scene) -> Verdict:
+    """The verdict on the views of the local and of the remote endpoint."""
+    reports = {"local": local["own"], "remote": remote["own"]}
+    commands = _commands(reports)
+    culprit = _first(commands, is_victim=False)
+    if culprit is not None:
+        return Verdict(_command_failure(culprit, reports, scene), culprit, [])
+    for reason in _reasons(reports):
+        role = reason["role"] if reason["kind"] == "command" else None
+        return Verdict(_reason_failure(reason, scene), role, [])
+    victim = _first(commands, is_victim=True)
+    if victim is not None:
+        return Verdict(_command_failure(victim, reports, scene), victim, [])
+    failure = _missing_report(local, remote, scene) or _uneven_direction(reports, scene)
+    return Verdict(failure, None, _warnings(reports, scene))
+
+
+def _commands(reports: Dict[str, Report]) -> Dict[str, Report]:
+    merged = dict(reports["local"]["commands"], **reports["remote"]["commands"])
+    return {role: merged[role] for role in _ROLES if role in merged}
+
+
+def _first(commands: Dict[str, Report], *, is_victim: bool) -> Optional[str]:
+    """The first failed command in the order of the flow."""
+    for role, command in commands.items():
+        if not command["is_accepted"] and command["is_victim"] == is_victim:
+            return role
+    return None
+
+
+def _reasons(reports: Dict[str, Report]) -> List[Report]:
+    """The reasons that the endpoints found themselves, with the side that found each."""
+    found = []
+    for side, report in reports.items():
+        reason = report["reason"]
+        if reason is not None and reason.get("by") != "peer":
+            found.append(dict(reason, side=side))
+    return sorted(found, key=lambda reason: _KINDS.index(reason["kind"]))
+
+
+def _command_failure(role: str, reports: Dict[str, Report], scene: Scene) -> str:
+    command = _commands(reports)[role]
+    how = f"exited {command['rc']}"
+    if command["signal"] is not None:
+        how = f"was ended by {command['signal']}"
+    elif command["rc"] is None:
+        how = "did not end when it was told to"
+    words = significant_line(command["stderr"])
+    cause = _pipe_cause(role, reports, scene)
+    return f"{scene.command(role)} {how}{cause}{': ' + words if words else ''}"
+
+
+def _pipe_cause(role: str, reports: Dict[str, Report], scene: Scene) -> str:
+    for direction, writer in _WRITER.items():
+        end = reports[_SENDER[direction]]["directions"].get(direction)
+        if writer == role and end is not None and end["state"] == "stopped":
+            return f", because {scene.command(_READER[direction])} ended without reading it all"
+    return ""
+
+
+def significant_line(stderr: str) -> str:
+    """The line of *stderr* that most likely says what was wrong."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if _ERROR_LINE.match(line)]
+    return (errors or lines[-1:] or [""])[0]
+
+
+def _reason_failure(reason: Report, scene: Scene) -> str:
+    side, kind, text = reason["side"], reason["kind"], reason["text"]
+    if kind == "command":
+        return f"{scene.command(reason['role'])}: {text}"
+    if kind == "connect":
+        return _no_path(reason, scene)
+    if kind in ("lost", "protocol"):
+        peer = scene.endpoint(_PEER[side])
+        return f"{peer} {'was lost' if kind == 'lost' else 'broke the protocol'}: {text}"
+    if kind == "interrupted":
+        return f"{scene.endpoint(side)} was interrupted: {text}"
+    return f"{text}, as {scene.endpoint(side)} saw it; is there a firewall that ends connections?"
+
+
+def _no_path(reason: Report, scene: Scene) -> str:
+    connector, listener = scene.hosts[reason["side"]], scene.hosts[_PEER[reason["side"]]]
+    tried = "; ".join(_attempt(attempt) for attempt in reason["attempts"])
+    return (
+        f"{connector} could not connect to {listener}: {reason['text']} (tried {tried}); "
+        f"let TCP connections from {connector} to {listener} pass the firewall, or name "
+        f"an address of {listener} that {connector} can reach with the option 'host'"
+    )
+
+
+def _attempt(attempt: Report) -> str:
+    times = "once" if attempt["tries"] == 1 else f"{attempt['tries']} times"
+    return f"{attempt['address']} port {attempt['port']} {times}: {attempt['outcome']}"
+
+
+def _missing_report(local: View, remote: View, scene: Scene) -> Optional[str]:
+    for side, view in (("local", local), ("remote", remote)):
+        if view["peer"] is None:
+            peer = scene.endpoint(_PEER[side])
+            return f"{scene.endpoint(side)} never got the report of the {peer}"
+    return None
+
+
+def _uneven_direction(reports: Dict[str, Report], scene: Scene) -> Optional[str]:
+    for direction, sender in _SENDER.items():
+        written = reports[sender]["directions"].get(direction)
+        read = reports[_PEER[sender]]["directions"].get(direction)
+        if written is None and read is None:
+            continue
+        failure = _uneven(written or {}, read or {})
+        if failure is not None:
+            return f"the stream from the {scene.command(_WRITER[direction])} is broken: {failure}"
+    return None
+
+
+def _uneven(written: Report, read: Report) -> Optional[str]:
+    if read.get("state") == "stopped" and written.get("state") in ("stopped", "finished"):
+        return None
+    if written.get("state") != "finished" or read.get("state") != "finished":
+        return f"it is {written.get('state')} where it begins and {read.get('state')} where it ends"
+    sent, received = written["bytes"], read["bytes"]
+    if sent is not None and received is not None and sent != received:
+        return f"{sent} bytes were sent and {received} received"
+    return None
+
+
+def _warnings(reports: Dict[str, Report], scene: Scene) -> List[str]:
+    warnings = []
+    for direction, reader in _READER.items():
+        written = reports[_SENDER[direction]]["directions"].get(direction)
+        read = reports[_PEER[_SENDER[direction]]]["directions"].get(direction)
+        if read is not None and read["state"] == "stopped" and written != dict(read, state="finished"):
+            warnings.append(f"{scene.command(reader)} ended without reading all that was sent to it")
+    return warnings

@@ -1,0 +1,153 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The listener: takes connections from anybody, and gives only proven ones to the session.
+
+Strangers are expected. A bounded number of connections may be unproven at once, and the
+oldest goes when one more arrives: the peer needs one round trip to prove itself, so
+whoever only holds connections open does not keep it out.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Callable, Dict, Optional
+
+from .handshake import ListenerHandshake, Side
+from .loop import READ, Loop
+from .proving import Proven, Proving
+
+#: Unproven connections kept: well under the usual limit of 1024 descriptors.
+MAX_UNPROVEN = 128
+#: Connections that the kernel keeps before they are accepted: more than a burst of strangers.
+BACKLOG = 1024
+#: Seconds to wait when the system has no descriptor left for a new connection.
+EXHAUSTED_PAUSE = 0.1
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+def open_listener(address: Optional[str]) -> socket.socket:
+    """A listening socket on a port that the system chooses.
+
+    With *address*, on that one if it is a numeric address of this machine; otherwise
+    (also for a name, or an address that is translated on the way) on all, both families.
+    """
+    for candidate in (address, "::", "0.0.0.0"):
+        sock = None if candidate is None else _try_listen(candidate)
+        if sock is not None:
+            return sock
+    raise OSError(errno.EADDRNOTAVAIL, "no address of this machine can be listened on")
+
+
+def _try_listen(address: str) -> Optional[socket.socket]:
+    numeric = socket.AI_NUMERICHOST | socket.AI_PASSIVE
+    try:
+        family, kind, protocol, _name, sockaddr = socket.getaddrinfo(
+            address, 0, type=socket.SOCK_STREAM, flags=numeric
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+    except OSError:
+        return None
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.setblocking(False)
+        sock.bind(sockaddr)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        return None
+    return sock
+
+
+class Listener:
+    """Accepts on *sock*, which it owns, and hands each proven connection to *on_proven*.
+
+    `strangers` counts the connections that were refused or dropped.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        *,
+        key: bytes,
+        side: Side,
+        on_proven: Callable[[Proven], None],
+    ) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._key = key
+        self._side = side
+        self._on_proven = on_proven
+        self._unproven: Dict[Proving, None] = {}  # the oldest first
+        self.strangers = 0
+        self._resume()
+
+    @property
+    def port(self) -> int:
+        return int(self._sock.getsockname()[1])
+
+    def close(self) -> None:
+        if self._is_open:
+            self._loop.unwatch(self._sock.fileno())
+            self._sock.close()
+        for proving in self._unproven:
+            proving.close()
+        self._unproven.clear()
+
+    @property
+    def _is_open(self) -> bool:
+        return self._sock.fileno() >= 0
+
+    def _resume(self) -> None:
+        if self._is_open:
+            self._loop.watch(self._sock.fileno(), READ, lambda events: self._accept())
+
+    def _accept(self) -> None:
+        try:
+            sock = self._sock.accept()[0]
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self._make_room()
+            return
+        if len(self._unproven) >= MAX_UNPROVEN:
+            self._drop_oldest()
+        self._prove(sock)
+
+    def _make_room(self) -> None:
+        if self._unproven:
+            self._drop_oldest()
+        else:
+            self._loop.unwatch(self._sock.fileno())
+            self._loop.after(EXHAUSTED_PAUSE, self._resume)
+
+    def _drop_oldest(self) -> None:
+        oldest = next(iter(self._unproven))
+        oldest.close()
+        self._refused(oldest, "dropped for a newer connection")
+
+    def _prove(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        proving = Proving(
+            self._loop,
+            sock,
+            ListenerHandshake(self._key, self._side),
+            on_proven=self._proven,
+            on_failed=self._refused,
+        )
+        self._unproven[proving] = None
+        proving.start()
+
+    def _proven(self, proving: Proving) -> None:
+        del self._unproven[proving]
+        handshake = proving.handshake
+        assert isinstance(handshake, ListenerHandshake)
+        assert handshake.purpose is not None  # known since HELLO
+        self._on_proven(proving.proven(handshake.purpose, is_connector=False))
+
+    def _refused(self, proving: Proving, text: str) -> None:
+        del self._unproven[proving]
+        self.strangers += 1

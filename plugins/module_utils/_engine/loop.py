@@ -1,0 +1,135 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A loop over poll(2): descriptors, timers, and a wake-up from threads and signals.
+
+poll is used directly because an endpoint must learn of FIN and RST on a socket *without*
+being woken by the data on it, which belongs to a command: POLLRDHUP alone does that, and
+the selectors module can not ask for it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import select
+import time
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+READ = select.POLLIN
+WRITE = select.POLLOUT
+#: The peer's FIN or RST, and nothing else. Where there is no POLLRDHUP, RST alone.
+HANGUP = getattr(select, "POLLRDHUP", 0)
+_BROKEN = select.POLLERR | select.POLLHUP | select.POLLNVAL
+
+Handler = Callable[[int], None]
+
+
+def was_reset(events: int) -> bool:
+    """Whether *events*, as given to a handler, show more than an orderly end."""
+    return bool(events & _BROKEN)
+
+
+class Timer:
+    def __init__(self, handler: Callable[[], None]) -> None:
+        self.handler = handler
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Loop:
+    """Calls handlers, one at a time, in the thread that calls `run_until`.
+
+    A handler does not raise: it says what went wrong with `fail`, so that whatever else
+    has arrived in the same moment is still handled, and `run_until` raises it.
+    """
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._handlers: Dict[int, Handler] = {}
+        self._timers: List[Tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+        self._wake_read, self._wake_write = os.pipe()
+        for fd in (self._wake_read, self._wake_write):
+            os.set_blocking(fd, False)
+        self.watch(self._wake_read, READ, lambda events: self._drain())
+        self._soon: List[Callable[[], None]] = []
+        self._failure: Optional[Exception] = None
+
+    def watch(self, fd: int, events: int, handler: Handler) -> None:
+        """Call *handler* with the poll events of *fd*; replaces an earlier watch."""
+        self._handlers[fd] = handler
+        self._poll.register(fd, events)
+
+    def unwatch(self, fd: int) -> None:
+        if self._handlers.pop(fd, None) is not None:
+            self._poll.unregister(fd)
+
+    def after(self, seconds: float, handler: Callable[[], None]) -> Timer:
+        timer = Timer(handler)
+        entry = (time.monotonic() + seconds, next(self._order), timer)
+        heapq.heappush(self._timers, entry)
+        return timer
+
+    def call_soon(self, handler: Callable[[], None]) -> None:
+        """Call *handler* from the loop; for other threads and for signal handlers."""
+        self._soon.append(handler)
+        try:
+            os.write(self._wake_write, b"\0")
+        except BlockingIOError:
+            pass  # the pipe is full of wake-ups already
+
+    def fail(self, error: Exception) -> None:
+        """Have `run_until` raise *error*; only the first one counts until it was raised."""
+        self._failure = self._failure or error
+
+    def run_until(self, condition: Callable[[], Any]) -> None:
+        """Run until *condition* is true, asked after each round of handlers."""
+        while True:
+            self._raise_failure()
+            if condition():
+                return
+            self._round()
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def _round(self) -> None:
+        for fd, events in self._poll.poll(self._patience()):
+            handler = self._handlers.get(fd)
+            if handler is not None:
+                handler(events)
+        self._fire_timers()
+
+    def close(self) -> None:
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _patience(self) -> Any:
+        """Milliseconds until the next timer; None without one."""
+        while self._timers and self._timers[0][2].cancelled:
+            heapq.heappop(self._timers)
+        if not self._timers:
+            return None
+        left = self._timers[0][0] - time.monotonic()
+        return max(0, int(left * 1000) + 1)
+
+    def _fire_timers(self) -> None:
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            timer = heapq.heappop(self._timers)[2]
+            if not timer.cancelled:
+                timer.handler()
+
+    def _drain(self) -> None:
+        try:
+            os.read(self._wake_read, 4096)
+        except BlockingIOError:
+            pass
+        while self._soon:
+            self._soon.pop(0)()

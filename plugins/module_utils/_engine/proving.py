@@ -1,0 +1,122 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The handshake on one connected socket."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Callable, NamedTuple, Tuple
+
+from .errors import HandshakeError
+from .handshake import Handshake, Purpose
+from .loop import READ, WRITE, Loop
+
+#: Seconds for a whole handshake: many round trips on any network, few for a stranger.
+HANDSHAKE_TIMEOUT = 5.0
+
+Address = Tuple[str, int]
+
+
+class Proven(NamedTuple):
+    """A connection whose other end knows the key. *sock* does not block.
+
+    *peer* and *own* are numeric addresses with their ports.
+    """
+
+    sock: socket.socket
+    purpose: Purpose
+    handshake: Handshake
+    peer: Address
+    own: Address
+    is_connector: bool
+
+
+def plain_address(address: Tuple[Any, ...]) -> Address:
+    """(address, port) of what a socket call gives, with IPv4 as IPv4."""
+    host = str(address[0])
+    mapped = "::ffff:"
+    return (host[len(mapped) :] if host.startswith(mapped) else host), int(address[1])
+
+
+class Proving:
+    """Runs *handshake* on *sock*, which does not block, and calls one of the two, once.
+
+    *on_failed* gets a sentence about the other end; the socket is closed by then.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        handshake: Handshake,
+        *,
+        on_proven: Callable[[Proving], None],
+        on_failed: Callable[[Proving, str], None],
+    ) -> None:
+        self.sock = sock
+        self.handshake = handshake
+        self._loop = loop
+        self._on_proven = on_proven
+        self._on_failed = on_failed
+        self._unsent = b""
+
+    def start(self) -> None:
+        self._timer = self._loop.after(HANDSHAKE_TIMEOUT, self._run_out)
+        self._step()
+
+    def close(self) -> None:
+        self._let_go()
+        self.sock.close()
+
+    def proven(self, purpose: Purpose, *, is_connector: bool) -> Proven:
+        peer = plain_address(self.sock.getpeername())
+        own = plain_address(self.sock.getsockname())
+        return Proven(self.sock, purpose, self.handshake, peer, own, is_connector)
+
+    def _step(self, events: int = 0) -> None:
+        try:
+            self._read()
+            self._write()
+            self._watch_or_end()
+        except HandshakeError as error:
+            self._fail(str(error))
+        except OSError as error:
+            self._fail(error.strerror or str(error))
+
+    def _read(self) -> None:
+        while self.handshake.wanted:
+            try:
+                data = self.sock.recv(self.handshake.wanted)
+            except BlockingIOError:
+                return
+            if not data:
+                raise HandshakeError("it closed the connection during the handshake")
+            self.handshake.receive(data)
+
+    def _write(self) -> None:
+        self._unsent += self.handshake.take()
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[self.sock.send(self._unsent) :]
+        except BlockingIOError:
+            pass
+
+    def _watch_or_end(self) -> None:
+        if self.handshake.done and not self._unsent:
+            self._let_go()
+            self._on_proven(self)
+        else:
+            wanted = READ | WRITE if self._unsent else READ
+            self._loop.watch(self.sock.fileno(), wanted, self._step)
+
+    def _run_out(self) -> None:
+        self._fail(f"it did not complete the handshake within {HANDSHAKE_TIMEOUT:.0f} s")
+
+    def _fail(self, text: str) -> None:
+        self.close()
+        self._on_failed(self, text)
+
+    def _let_go(self) -> None:
+        self._timer.cancel()
+        self._loop.unwatch(self.sock.fileno())

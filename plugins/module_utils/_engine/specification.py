@@ -1,0 +1,56 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an endpoint is to do, and its form in JSON."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from .handshake import Side
+
+
+class CommandSpec(NamedTuple):
+    """What to run. *role* is input, remote or output; *argv* may hold surrogate escapes."""
+
+    role: str
+    argv: List[str]
+    accept_rc: List[int]
+    chdir: Optional[str] = None
+
+
+class Specification(NamedTuple):
+    """One side's part of a session.
+
+    *key* is 32 bytes. *commands* are this side's. *directions* are the session's: input,
+    output, or both. *timeout* is in seconds, for finding a path. With *listen* this side
+    listens, on *address* alone if that is one of its own; otherwise it connects to *candidates*.
+    """
+
+    side: Side
+    key: bytes
+    commands: List[CommandSpec]
+    directions: List[str]
+    timeout: float
+    listen: bool = False
+    address: Optional[str] = None
+    candidates: Sequence[Tuple[str, int]] = ()
+
+    def dump(self) -> Dict[str, Any]:
+        """As JSON's types, without the key, which travels by itself."""
+        data = self._asdict()
+        del data["key"]
+        data["side"] = self.side.value
+        data["commands"] = [command._asdict() for command in self.commands]
+        return dict(data)
+
+    @classmethod
+    def load(cls, data: Dict[str, Any], key: bytes) -> Specification:
+        """The inverse of `dump`."""
+        own_types = {
+            "key": key,
+            "side": Side(data["side"]),
+            "commands": [CommandSpec(**command) for command in data["commands"]],
+            "candidates": [(host, port) for host, port in data["candidates"]],
+        }
+        return cls(**dict(data, **own_types))

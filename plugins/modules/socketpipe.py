@@ -1,0 +1,318 @@
+#!/usr/bin/python
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: socketpipe
+short_description: Connect a remote command to local commands over a direct TCP connection
+version_added: 0.1.0
+description:
+  - Feeds the standard output of a local command to a command on the target, or the standard
+    output of a command on the target to a local command, or both at once.
+  - The data goes over TCP connections of its own, straight from process to process. The login (ssh,
+    for example) only sets them up, so there is no cipher, no compression and no copy on the way.
+  - A reader sees the end of the data only after its writer ended well. When anything else happens (a
+    command fails or is killed, a machine or the network goes away) it sees a read error.
+  - The task succeeds only if every command ended with an accepted exit status and both machines
+    counted the same bytes.
+notes:
+  - The data is B(not encrypted). Both ends prove to each other that they belong to this task before a
+    byte of it is sent, but whoever can read the network in between can read the data, and whoever can
+    change packets there can change it.
+  - The target connects to the controller, on a port that the controller's system chooses.
+  - C(become) and C(environment) apply to O(remote) only. O(input) and O(output) run as the user
+    and with the environment that Ansible itself has on the controller.
+  - Each command runs in a session of its own, without a terminal. O(input) has an empty
+    standard input, and so has O(remote) without O(input).
+  - What a command leaves running in the background when it ends is cut off from the data.
+  - Byte counts are exact on Linux, and V(none) where the system does not tell.
+options:
+  remote:
+    description:
+      - The command to run on the target.
+      - A string is split into words as a shell does, and run without a shell. A list is taken as the
+        words themselves.
+    type: raw
+    required: true
+  input:
+    description:
+      - The command on the controller whose standard output becomes the standard input of O(remote).
+      - At least one of O(input) and O(output) is required. Written like O(remote).
+    type: raw
+  output:
+    description:
+      - The command on the controller whose standard input is the standard output of O(remote).
+      - Without it, what O(remote) prints is returned in RV(stdout).
+      - Written like O(remote).
+    type: raw
+  shell:
+    description:
+      - Run the commands, which then have to be strings, with C(/bin/sh -c).
+    type: bool
+    default: false
+  chdir:
+    description: The directory on the target in which O(remote) runs.
+    type: path
+  local_chdir:
+    description: The directory on the controller in which O(input) and O(output) run.
+    type: path
+  creates:
+    description:
+      - A file name or glob pattern on the target. If something matches, nothing runs.
+    type: path
+  removes:
+    description:
+      - A file name or glob pattern on the target. If nothing matches, nothing runs.
+    type: path
+  local_creates:
+    description:
+      - A file name or glob pattern on the controller. If something matches, nothing runs.
+    type: path
+  local_removes:
+    description:
+      - A file name or glob pattern on the controller. If nothing matches, nothing runs.
+    type: path
+  accept_rc:
+    description:
+      - The exit statuses that count as success, for each command.
+      - A command that a signal ended has the status 128 plus the number of the signal, as in a shell. A
+        command whose reader ended early ends like that, with 141 (SIGPIPE), or with the status that it
+        has for a write error.
+      - For example, tar exits 1 when a file changed while it was read.
+    type: dict
+    default: {}
+    suboptions:
+      input:
+        description: Accepted statuses of O(input).
+        type: list
+        elements: int
+        default: [0]
+      remote:
+        description: Accepted statuses of O(remote).
+        type: list
+        elements: int
+        default: [0]
+      output:
+        description: Accepted statuses of O(output).
+        type: list
+        elements: int
+        default: [0]
+  host:
+    description:
+      - The address or name of the controller, as the target reaches it.
+      - By default the target tries, in this order, the address that its login came from, the
+        controller's address on the route to the target, and the controller's other addresses.
+      - An address that belongs to the controller itself is also the only one it listens on.
+    type: str
+  timeout:
+    description: Seconds that the target has to connect to the controller.
+    type: float
+    default: 30
+extends_documentation_fragment:
+  - ansible.builtin.action_common_attributes
+attributes:
+  check_mode:
+    support: partial
+    details: >-
+      Tells whether the commands would run, from O(creates), O(removes), O(local_creates) and
+      O(local_removes), and whether their executables and directories exist. It does not connect.
+  diff_mode:
+    support: none
+  platform:
+    platforms: posix
+seealso:
+  - module: ansible.builtin.command
+  - module: ansible.builtin.copy
+  - module: ansible.builtin.fetch
+author:
+  - The dds.socketpipe contributors (@dds-socketpipe)
+"""
+
+EXAMPLES = r"""
+- name: Back up the controller on the tape drive of the target
+  dds.socketpipe.socketpipe:
+    input: tar cf - /
+    remote: dd of=/dev/st0 bs=32k
+
+- name: Restore from the tape drive of the target
+  dds.socketpipe.socketpipe:
+    remote: dd if=/dev/st0 bs=32k
+    output: tar xpf - -C /home/luser
+
+- name: Let the target compress, and keep the result here
+  dds.socketpipe.socketpipe:
+    input: tar cf - /srv
+    remote: bzip2 -c
+    output: dd of=/dev/st0 bs=32k
+
+- name: Pull a live file system as root; the file appears only when it is whole
+  become: true
+  dds.socketpipe.socketpipe:
+    remote: tar cf - /var
+    output: cat > var.tar.part && mv var.tar.part var.tar
+    shell: true
+    accept_rc:
+      remote: [0, 1]
+    local_chdir: /backup
+    local_creates: /backup/var.tar
+
+- name: Arguments with spaces and other characters, as they are
+  dds.socketpipe.socketpipe:
+    input: [cat, "/srv/the $best file's name"]
+    remote: [tee, "/tmp/a \"copy\""]
+"""
+
+RETURN = r"""
+rc:
+  description: >-
+    Exit status of the command that failed the task, else of RV(output), else of RV(remote). V(none) if no
+    command ran.
+  type: int
+  returned: always
+msg:
+  description: What failed, on which host, and with which words of the system. Empty when all went well.
+  type: str
+  returned: always
+stdout:
+  description:
+    - What O(output) printed, or without O(output) what O(remote) printed.
+    - Of this and of every stderr the last 64 KiB are kept; the first line says how much was cut.
+      Bytes that are not UTF-8 are written as C(\xNN).
+  type: str
+  returned: when the commands ran
+stdout_lines:
+  description: RV(stdout), split into lines.
+  type: list
+  elements: str
+  returned: when the commands ran
+stderr:
+  description: The standard error of all commands, in the order input, remote, output.
+  type: str
+  returned: when the commands ran
+stderr_lines:
+  description: RV(stderr), split into lines.
+  type: list
+  elements: str
+  returned: when the commands ran
+start:
+  description: When the session began, by the controller's clock.
+  type: str
+  returned: when the commands ran
+  sample: '2026-11-22 03:00:00.000000'
+end:
+  description: When the session ended, by the controller's clock.
+  type: str
+  returned: when the commands ran
+  sample: '2026-11-22 03:10:00.000000'
+delta:
+  description: How long the session took.
+  type: str
+  returned: when the commands ran
+  sample: '0:10:00.000000'
+input: &command
+  description: How the command ended.
+  type: dict
+  returned: when the command ran
+  contains:
+    cmd:
+      description: The command, as it was given.
+      type: raw
+      returned: always
+    rc:
+      description: Exit status; 128 and the number of the signal, for a command that a signal ended.
+      type: int
+      returned: always
+    signal:
+      description: Name of the signal that ended the command, or V(none).
+      type: str
+      returned: always
+    stderr:
+      description: The end of its standard error.
+      type: str
+      returned: always
+remote: *command
+output: *command
+bytes_sent:
+  description: Bytes that O(input) wrote and O(remote) could read. V(none) where the system does not tell.
+  type: int
+  returned: when the commands ran
+bytes_received:
+  description: Bytes that O(remote) wrote and O(output) read. V(none) where the system does not tell.
+  type: int
+  returned: when the commands ran
+path:
+  description: How the two machines were connected.
+  type: dict
+  returned: when they were
+  contains:
+    listener:
+      description: The side that listened, V(local) or V(remote).
+      type: str
+      returned: always
+    address:
+      description: The address that was connected to.
+      type: str
+      returned: always
+    port:
+      description: The port that was connected to.
+      type: int
+      returned: always
+    family:
+      description: V(IPv4) or V(IPv6).
+      type: str
+      returned: always
+    seconds:
+      description: How long it took to connect, login not included.
+      type: float
+      returned: always
+  sample: {listener: local, address: 192.0.2.1, port: 41234, family: IPv4, seconds: 0.004}
+attempts:
+  description: Each address that was tried, how often, and how the last try ended.
+  type: list
+  elements: dict
+  returned: when no path was found
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def argument_spec():
+    """The options of the task, for this module and for its action plugin."""
+    accepted = dict(type="list", elements="int", default=[0])
+    return dict(
+        remote=dict(type="raw", required=True),
+        input=dict(type="raw"),
+        output=dict(type="raw"),
+        shell=dict(type="bool", default=False),
+        chdir=dict(type="path"),
+        local_chdir=dict(type="path"),
+        creates=dict(type="path"),
+        removes=dict(type="path"),
+        local_creates=dict(type="path"),
+        local_removes=dict(type="path"),
+        accept_rc=dict(
+            type="dict",
+            default={},
+            options=dict(input=accepted, remote=accepted, output=accepted),
+        ),
+        host=dict(type="str"),
+        timeout=dict(type="float", default=30),
+    )
+
+
+#: At least one of them is needed.
+LOCAL_COMMANDS = [("input", "output")]
+
+
+def main():
+    module = AnsibleModule(argument_spec(), required_one_of=LOCAL_COMMANDS, supports_check_mode=True)
+    module.fail_json(
+        msg="socketpipe was run without its action plugin, which runs the local commands: call it "
+        "dds.socketpipe.socketpipe, or add the collection's plugins/action to action_plugins in ansible.cfg"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+#!/usr/bin/python
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# No annotations and no future imports here: this file has to say something useful when the
+# target's Python is too old for the engine.
+
+DOCUMENTATION = r"""
+module: socketpipe_endpoint
+short_description: The target's half of a socketpipe task
+version_added: 0.1.0
+description:
+  - Runs the remote command of a M(dds.socketpipe.socketpipe) task, whose action plugin calls this module.
+  - It is not meant to be called from a playbook.
+options:
+  spec:
+    description: What the remote endpoint is to do, as JSON.
+    type: str
+    required: true
+  key:
+    description: The key of the session, 64 hexadecimal digits.
+    type: str
+    required: true
+  creates:
+    description: If something matches this glob pattern, nothing runs.
+    type: str
+  removes:
+    description: If nothing matches this glob pattern, nothing runs.
+    type: str
+  use_login_address:
+    description: Whether to try the address that the login came from first.
+    type: bool
+    default: true
+extends_documentation_fragment:
+  - ansible.builtin.action_common_attributes
+attributes:
+  check_mode:
+    support: partial
+    details: Tells whether the command would run, and could.
+  diff_mode:
+    support: none
+  platform:
+    platforms: posix
+seealso:
+  - module: dds.socketpipe.socketpipe
+author:
+  - The dds.socketpipe contributors (@dds-socketpipe)
+"""
+
+EXAMPLES = r"""
+- name: Use the task that calls this module
+  dds.socketpipe.socketpipe:
+    input: tar cf - /
+    remote: dd of=/dev/st0 bs=32k
+"""
+
+RETURN = r"""
+view:
+  description: The remote endpoint's view of the session.
+  type: dict
+  returned: when nothing was skipped
+skipped_because:
+  description: Why nothing had to run.
+  type: str
+  returned: when nothing had to run
+"""
+
+import glob
+import json
+import os
+import sys
+
+from ansible.module_utils.basic import AnsibleModule
+
+if sys.version_info >= (3, 7):
+    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.command import (
+        find_executable,
+        to_bytes,
+    )
+    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.endpoint import Endpoint
+    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.errors import CommandError
+    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.interrupts import (
+        interrupt_on_signals,
+    )
+    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
+        Specification,
+    )
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            spec=dict(type="str", required=True),
+            key=dict(type="str", required=True, no_log=True),
+            creates=dict(type="str"),
+            removes=dict(type="str"),
+            use_login_address=dict(type="bool", default=True),
+        ),
+        supports_check_mode=True,
+    )
+    if sys.version_info < (3, 7):
+        module.fail_json(
+            msg="socketpipe needs Python 3.7 or later on the target, and %s is %d.%d: set "
+            "ansible_python_interpreter to a later one" % ((sys.executable,) + sys.version_info[:2])
+        )
+    spec = load_specification(module.params)
+    reason = why_skip(spec, module.params["creates"], module.params["removes"])
+    if reason:
+        module.exit_json(changed=False, skipped_because=reason)
+    if module.check_mode:
+        module.exit_json(changed=True, view=check(spec))
+    module.exit_json(changed=True, view=run(spec))
+
+
+def load_specification(params):
+    """The engine's specification, with the address of the login as the first candidate."""
+    spec = Specification.load(json.loads(params["spec"]), bytes.fromhex(params["key"]))
+    command = spec.commands[0]
+    if command.chdir is not None:
+        chdir = os.path.expanduser(os.path.expandvars(command.chdir))
+        spec = spec._replace(commands=[command._replace(chdir=chdir)])
+    login = login_address() if params["use_login_address"] else None
+    if login is not None and spec.candidates:
+        port = spec.candidates[0][1]
+        others = [candidate for candidate in spec.candidates if candidate[0] != login]
+        spec = spec._replace(candidates=[(login, port)] + others)
+    return spec
+
+
+def login_address():
+    """Where sshd says that the login came from; None for other logins, and under become."""
+    words = os.environ.get("SSH_CONNECTION", "").split()
+    if len(words) != 4:
+        return None
+    mapped = "::ffff:"
+    return words[0][len(mapped) :] if words[0].startswith(mapped) else words[0]
+
+
+def why_skip(spec, creates, removes):
+    """Why nothing has to run, or None. Patterns are relative to chdir, as in command."""
+    if creates and matches(spec, creates):
+        return "'%s' exists on the target" % creates
+    if removes and not matches(spec, removes):
+        return "'%s' does not exist on the target" % removes
+    return None
+
+
+def matches(spec, pattern):
+    pattern = os.path.expanduser(os.path.expandvars(pattern))
+    return glob.glob(os.path.join(to_bytes(spec.commands[0].chdir or "."), to_bytes(pattern)))
+
+
+def check(spec):
+    """A view with the reason why the command could not run, if there is one."""
+    reason = None
+    try:
+        find_executable(spec.commands[0])
+    except CommandError as error:
+        reason = error.reason()
+    own = dict(side="remote", commands={}, directions={}, path=None, reason=reason)
+    return dict(own=own, peer=None)
+
+
+def run(spec):
+    endpoint = Endpoint(spec, lambda event: None)
+    interrupt_on_signals(endpoint)
+    return endpoint.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The local endpoint as a child process of the task's worker.
+
+It is a process, not a thread, so that it can clean up when the worker is killed: it
+sees its standard input end. The worker itself may survive the process that runs the
+playbook, so a thread here watches for that, and ends the child's standard input.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ansible_collections.dds.socketpipe.plugins.module_utils import _engine
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
+    Specification,
+)
+
+_BOOT = "import runpy, sys; sys.path.insert(0, sys.argv[1]); runpy.run_module('_engine', run_name='__main__')"
+#: Seconds between two looks at whether the playbook still runs.
+_WATCH_INTERVAL = 1.0
+#: Seconds for an endpoint that knows it is over: its own deadlines, and some more.
+ENDING_TIMEOUT = 20.0
+
+Event = dict[str, Any]
+
+
+class LocalEndpointError(Exception):
+    """The local endpoint's process ended without its view."""
+
+
+class LocalEndpoint:
+    """Starts an endpoint for *spec*; *log* gets each event, from a thread."""
+
+    def __init__(self, spec: Specification, log: Callable[[Event], None]) -> None:
+        self._log = log
+        self._events: queue.Queue[Event | None] = queue.Queue()
+        self._playbook = os.getppid()
+        self._lock = threading.Lock()
+        self._process = subprocess.Popen(
+            # Isolated and without site: the engine needs the standard library alone.
+            [sys.executable, "-I", "-S", "-c", _BOOT, os.path.dirname(next(iter(_engine.__path__)))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # Ctrl-C in the terminal is for the playbook, which then gives the session up.
+            start_new_session=True,
+        )
+        order = {"key": spec.key.hex(), "spec": spec.dump()}
+        self._write(json.dumps(order).encode() + b"\n")
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def wait_listening(self) -> Event:
+        """The event ``listening``, or ``ended`` for an endpoint that could not."""
+        return self._next(ENDING_TIMEOUT)
+
+    def wait_ended(self) -> Event:
+        """Its view, once it has ended; it is given up, and then killed, if it does not."""
+        for give_up in (self.give_up, self._process.kill):
+            try:
+                return self._read_view()
+            except queue.Empty:
+                give_up()
+        return self._read_view()
+
+    def give_up(self) -> None:
+        """Have it abort the session."""
+        with self._lock:
+            if self._process.stdin is not None and not self._process.stdin.closed:
+                self._process.stdin.close()
+
+    def close(self) -> None:
+        """Have it abort the session unless it is over, and wait for it."""
+        self.give_up()
+        try:
+            self._process.wait(ENDING_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _write(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has died already, and _next tells why
+
+    def _read_view(self) -> Event:
+        while True:
+            event = self._next(ENDING_TIMEOUT)
+            if event["event"] == "ended":
+                view: Event = event["view"]
+                return view
+
+    def _next(self, timeout: float) -> Event:
+        event = self._events.get(timeout=timeout)
+        if event is None:
+            self._events.put(None)
+            assert self._process.stderr is not None
+            words = self._process.stderr.read().decode("utf-8", "backslashreplace").strip()
+            raise LocalEndpointError(words or f"exit status {self._process.wait()}")
+        return event
+
+    def _follow(self) -> None:
+        for line in self._lines():
+            event = json.loads(line)
+            self._log(event)
+            self._events.put(event)
+        self._events.put(None)
+
+    def _lines(self) -> Iterator[bytes]:
+        assert self._process.stdout is not None
+        buffer = b""
+        with self._process.stdout as pipe:
+            while True:
+                while not select.select([pipe], [], [], _WATCH_INTERVAL)[0]:
+                    if os.getppid() != self._playbook:
+                        self.give_up()
+                data = os.read(pipe.fileno(), 1 << 16)
+                if not data:
+                    return
+                *lines, buffer = (buffer + data).split(b"\n")
+                yield from lines

@@ -1,0 +1,104 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the task returns, from the two views and the verdict."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.command import (
+    to_bytes,
+    to_text,
+)
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict
+
+_ROLES = ("input", "remote", "output")
+
+View = dict[str, Any]
+
+
+def printable(command: Any) -> Any:
+    """A command as the user gave it, but safe for every log."""
+    if isinstance(command, str):
+        return to_text(to_bytes(command))
+    return [printable(str(word)) for word in command]
+
+
+def one_line(command: Any) -> str:
+    """A command as one text, for a sentence."""
+    shown = printable(command)
+    return shown if isinstance(shown, str) else shlex.join(shown)
+
+
+def build_result(
+    local: View, remote: View, verdict: Verdict, commands: Mapping[str, Any], began: datetime
+) -> dict[str, Any]:
+    """The task's result. *commands* are as the user gave them, *began* by the local clock."""
+    reports = {**local["own"]["commands"], **remote["own"]["commands"]}
+    result: dict[str, Any] = {
+        "changed": bool(reports),
+        "failed": verdict.failure is not None,
+        "msg": verdict.failure or "",
+        "rc": None,
+    }
+    result.update(_path(local, remote))
+    if reports:
+        result.update(_of_commands(reports, verdict, commands))
+        result.update(_byte_counts(local, remote))
+        result.update(_times(began))
+    if verdict.warnings:
+        result["warnings"] = verdict.warnings
+    return result
+
+
+def _path(local: View, remote: View) -> dict[str, Any]:
+    # Who connects knows how long it took; who listens waits for the login too.
+    path = remote["own"]["path"] or local["own"]["path"]
+    reason = remote["own"]["reason"] or {}
+    found = {} if path is None else {"path": path}
+    return {**found, "attempts": reason["attempts"]} if "attempts" in reason else found
+
+
+def _of_commands(reports: Mapping[str, Any], verdict: Verdict, commands: Mapping[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    stderr = []
+    for role in _ROLES:
+        if role in reports:
+            report = reports[role]
+            stderr.append(report["stderr"])
+            result[role] = {
+                "cmd": printable(commands[role]),
+                "rc": report["rc"],
+                "signal": report["signal"],
+                "stderr": report["stderr"],
+            }
+    printing = "output" if "output" in commands else "remote"
+    deciding = verdict.culprit if verdict.culprit in reports else printing
+    assert deciding is not None
+    result["rc"] = reports.get(deciding, {}).get("rc")
+    result["stdout"] = reports.get(printing, {}).get("stdout", "")
+    result["stderr"] = "".join(stderr)
+    for name in ("stdout", "stderr"):
+        result[f"{name}_lines"] = result[name].splitlines()
+    return result
+
+
+def _byte_counts(local: View, remote: View) -> dict[str, Any]:
+    """What arrived, where that is known: of a broken stream more may have been sent."""
+    counts = {}
+    for name, direction, reader in (
+        ("bytes_sent", "input", remote),
+        ("bytes_received", "output", local),
+    ):
+        end = reader["own"]["directions"].get(direction)
+        counts[name] = 0 if end is None else end["bytes"]
+    return counts
+
+
+def _times(began: datetime) -> dict[str, str]:
+    end = datetime.now()
+    return {"start": str(began), "end": str(end), "delta": str(end - began)}

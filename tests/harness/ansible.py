@@ -1,0 +1,129 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Running the real ansible and ansible-playbook, and reading what tasks returned."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+MODULE = "dds.socketpipe.socketpipe"
+
+
+class TaskResult(dict[str, Any]):
+    """What a task returned; *kind* is ok, failed, skipped or unreachable."""
+
+    def __init__(self, kind: str, host: str, result: dict[str, Any]) -> None:
+        super().__init__(result)
+        self.kind = kind
+        self.host = host
+
+    @property
+    def msg(self) -> str:
+        return str(self["msg"])
+
+
+class Run:
+    """A running playbook. Its results can be read when it has ended."""
+
+    def __init__(self, words: list[str], folder: Path, environment: dict[str, str]) -> None:
+        self._results = folder / "results"
+        self._results.unlink(missing_ok=True)
+        self._log = folder / "log"
+        self.process = subprocess.Popen(
+            words,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log.open("wb"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def wait(self, timeout: float = 120) -> list[TaskResult]:
+        """The results of all tasks, in the order in which they came."""
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, 9)
+            raise AssertionError(f"it did not end within {timeout} s:\n{self.output}") from None
+        return list(self._read())
+
+    def _read(self) -> Iterator[TaskResult]:
+        if self._results.exists():
+            for line in self._results.read_text(encoding="utf-8").splitlines():
+                entry = json.loads(line)
+                yield TaskResult(entry["kind"], entry["host"], entry["result"])
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+
+class Ansible:
+    """Ansible with the collection of this checkout, and files of its own in *folder*."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "HOME": str(folder),
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".tree"),
+            "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder.parent / "cp"),
+            "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback_plugins"),
+            "ANSIBLE_CALLBACKS_ENABLED": "results",
+            "ANSIBLE_PIPELINING": "true",
+            "ANSIBLE_HOST_KEY_CHECKING": "false",
+            "ANSIBLE_NOCOLOR": "true",
+            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+            "SOCKETPIPE_RESULTS": str(folder / "results"),
+            **settings,
+        }
+
+    def inventory(self, hosts: dict[str, dict[str, object]]) -> Path:
+        path = self.folder / "inventory.yml"
+        path.write_text(yaml.safe_dump({"all": {"hosts": hosts}}), encoding="utf-8")
+        return path
+
+    def start(self, hosts: dict[str, dict[str, object]], plays: Any, *options: str) -> Run:
+        """Start a playbook; *plays* are the play's tasks, or whole plays."""
+        if "hosts" not in plays[0]:
+            plays = [{"hosts": "all", "gather_facts": False, "tasks": plays}]
+        playbook = self.folder / "playbook.yml"
+        playbook.write_text(yaml.safe_dump(plays, sort_keys=False), encoding="utf-8")
+        words = [str(BIN / "ansible-playbook"), "-i", str(self.inventory(hosts)), str(playbook), *options]
+        return Run(words, self.folder, self.environment)
+
+    def play(self, hosts: dict[str, dict[str, object]], plays: Any, *options: str) -> list[TaskResult]:
+        run = self.start(hosts, plays, *options)
+        results = run.wait()
+        assert results, run.output
+        return results
+
+    def adhoc(
+        self, hosts: dict[str, dict[str, object]], *words: str, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """The command `ansible`, with *words* after the inventory."""
+        inventory = str(self.inventory(hosts))
+        return subprocess.run(
+            [str(BIN / "ansible"), "-i", inventory, *words],
+            cwd=cwd or self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )

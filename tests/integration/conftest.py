@@ -1,0 +1,90 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hosts for the tests: one shared target, and more in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.ansible import MODULE, Ansible, Run, TaskResult
+from harness.network import Keys, Target, enter_own_network, processes_here
+from harness.waiting import wait_until
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    enter_own_network()
+    return Keys(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(scope="session")
+def make_target(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Target]]:
+    """Makes a target; it goes with the test session."""
+    targets: list[Target] = []
+    folder = tmp_path_factory.mktemp("targets")
+
+    def make(**options: Any) -> Target:
+        targets.append(Target(folder, keys, **options))
+        return targets[-1]
+
+    yield make
+    for target in targets:
+        target.close()
+
+
+@pytest.fixture(scope="session")
+def shared_target(make_target: Callable[..., Target]) -> Target:
+    return make_target()
+
+
+@pytest.fixture
+def target(shared_target: Target) -> Iterator[Target]:
+    """A target on which, as on the controller, nothing of the test may be left running."""
+    here_before = set(processes_here())
+    there_before = set(shared_target.processes())
+    yield shared_target
+    expect_nothing_left(shared_target, here_before, there_before)
+
+
+def expect_nothing_left(target: Target, here_before: set[int], there_before: set[int]) -> None:
+    def leftovers() -> dict[int, str]:
+        here = {pid: words for pid, words in processes_here().items() if pid not in here_before}
+        there = {pid: words for pid, words in target.processes().items() if pid not in there_before}
+        # The login's master connection outlives a playbook on purpose, and so does its shell.
+        return {pid: words for pid, words in {**here, **there}.items() if "[mux]" not in words}
+
+    try:
+        wait_until(lambda: not leftovers(), "no process of the session is left")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {leftovers()}") from None
+
+
+@pytest.fixture
+def ansible(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ansible:
+    folder = tmp_path / "ansible"
+    folder.mkdir()
+    return Ansible(folder, ANSIBLE_SSH_CONTROL_PATH_DIR=str(tmp_path_factory.getbasetemp() / "cp"))
+
+
+@pytest.fixture
+def session(target: Target, ansible: Ansible) -> Callable[..., TaskResult]:
+    """Runs one socketpipe task on the target, with the task's options, and gives its result."""
+
+    def run(**options: Any) -> TaskResult:
+        return ansible.play({target.name: target.inventory()}, [{MODULE: options}])[-1]
+
+    return run
+
+
+@pytest.fixture
+def start_session(target: Target, ansible: Ansible) -> Callable[..., Run]:
+    """Starts one socketpipe task on the target, in a playbook of its own."""
+
+    def start(**options: Any) -> Run:
+        return ansible.start({target.name: target.inventory()}, [{MODULE: options}])
+
+    return start
