@@ -25,7 +25,12 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake i
     KEY_SIZE,
     Side,
 )
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Scene, judge
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import (
+    Scene,
+    judge,
+    significant_line,
+)
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.listener import open_listener
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
     CommandSpec,
     Specification,
@@ -47,6 +52,9 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._result import (
 _MODULE = "dds.socketpipe.socketpipe_endpoint"
 _ROLES = ("input", "remote", "output")
 _CONTROLLER = "controller"
+_PATHS_ON_TARGET = ("chdir", "creates", "removes")
+_LOOPBACK = "127.0.0.1"
+_CONDITIONS = ("creates", "removes", "local_creates", "local_removes")
 
 display = Display()
 
@@ -66,6 +74,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         skipped = self._skip_locally()
         if skipped is not None:
             return self._skipped(skipped)
+        failure = self._missing_locally()
+        if failure is not None:
+            return {"changed": False, "failed": True, "rc": None, "msg": failure}
         return self._check() if self._task.check_mode else self._transfer()
 
     # Options
@@ -82,20 +93,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _validate(self) -> dict[str, Any]:
         spec = argument_spec()
-        for name in ("chdir", "creates", "removes"):
-            spec[name]["type"] = "str"  # a path on the target is not expanded here
+        for name in _PATHS_ON_TARGET:
+            spec[name]["type"] = "str"  # the target expands it
         _result, options = self.validate_argument_spec(argument_spec=spec, required_one_of=LOCAL_COMMANDS)
         if not 0 < options["timeout"] < float("inf"):
             raise AnsibleActionFail("timeout: must be more than 0 seconds")
         return dict(options)
 
     def _command_spec(self, role: str) -> CommandSpec:
-        chdir = self._options["chdir" if role == "remote" else "local_chdir"]
         return CommandSpec(
             role=role,
             argv=split_command(role, self._commands[role], self._options["shell"]),
             accept_rc=self._options["accept_rc"][role],
-            chdir=chdir,
+            chdir=None if role == "remote" else self._options["local_chdir"],
         )
 
     @property
@@ -123,6 +133,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         folder = to_bytes(self._options["local_chdir"] or ".")
         return bool(glob.glob(os.path.join(folder, to_bytes(pattern))))
 
+    def _missing_locally(self) -> str | None:
+        """Which local command could not be started: that is known before anything connects."""
+        for role in self._local_roles:
+            try:
+                find_executable(self._specs[role])
+            except CommandError as error:
+                return f"{self._scene.command(role)}: {error}"
+        return None
+
     def _skipped(self, reason: str) -> Result:
         did = "Would not run" if self._task.check_mode else "Did not run"
         return {
@@ -134,18 +153,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _check(self) -> Result:
         """Check mode: what can be said without a connection."""
-        for role in self._local_roles:
-            try:
-                find_executable(self._specs[role])
-            except CommandError as error:
-                raise AnsibleActionFail(f"{self._scene.command(role)}: {error}") from None
         answer = self._run_module(self._remote_specification(secrets.token_bytes(KEY_SIZE), []))
         if "view" not in answer:
             return self._without_view(answer)
         reason = answer["view"]["own"]["reason"]
         if reason is not None:
             raise AnsibleActionFail(f"{self._scene.command('remote')}: {reason['text']}")
-        result = {"changed": True, "rc": None, "msg": "The commands would have run"}
+        result = {"changed": True, "rc": 0, "msg": "The commands would have run"}
         if not any(self._options[name] for name in _CONDITIONS):
             # As ansible.builtin.command does: without a condition nothing is known of changes.
             result.update(changed=False, skipped=True)
@@ -156,12 +170,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _transfer(self) -> Result:
         began = datetime.now()
         key = secrets.token_bytes(KEY_SIZE)
-        local_endpoint = LocalEndpoint(self._local_specification(key), self._log)
+        # The listener is there before the endpoint is: the two endpoints can start side by side.
+        with open_listener(self._listening_address) as listener:
+            candidates = self._candidates(listener.getsockname()[1])
+            local_endpoint = LocalEndpoint(self._local_specification(key), listener, self._log)
         try:
-            event = local_endpoint.wait_listening()
-            if event["event"] == "ended":
-                return self._failed_alone(event["view"], began)
-            candidates = self._candidates(event["port"])
             answer = self._run_module(self._remote_specification(key, candidates))
             if "view" not in answer:
                 return self._without_view(answer)
@@ -191,18 +204,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Whether the target is this machine, so that no other has to be let in."""
         return bool(self._connection.transport == "local")
 
+    @property
+    def _listening_address(self) -> str | None:
+        """None for all addresses."""
+        if self._options["host"] is None and self._is_on_controller:
+            return _LOOPBACK
+        address: str | None = self._options["host"]
+        return address
+
     def _local_specification(self, key: bytes) -> Specification:
-        address = self._options["host"]
-        if address is None and self._is_on_controller:
-            address = "127.0.0.1"
         return Specification(
             side=Side.LOCAL,
             key=key,
             commands=[self._specs[role] for role in self._local_roles],
             directions=self._directions,
             timeout=self._options["timeout"],
-            listen=True,
-            address=address,
         )
 
     def _remote_specification(self, key: bytes, candidates: list[tuple[str, int]]) -> Specification:
@@ -219,7 +235,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if self._options["host"] is not None:
             addresses = [self._options["host"]]
         elif self._is_on_controller:
-            addresses = ["127.0.0.1"]
+            addresses = [_LOOPBACK]
         else:
             addresses = addresses_towards(self._play_context.remote_addr)
         return [(address, port) for address in addresses]
@@ -228,8 +244,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         arguments = {
             "spec": json.dumps(spec.dump()),
             "key": spec.key.hex(),
-            "creates": self._options["creates"],
-            "removes": self._options["removes"],
+            **{name: self._options[name] for name in _PATHS_ON_TARGET},
             "use_login_address": self._options["host"] is None and not self._is_on_controller,
         }
         answer = self._execute_module(module_name=_MODULE, module_args=arguments, task_vars=self._task_vars)
@@ -240,15 +255,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if "skipped_because" in answer:
             return self._skipped(answer["skipped_because"])
         answer.pop("invocation", None)
-        words = answer.get("msg", "")
+        printed = f"{answer.get('module_stdout', '')}\n{answer.get('module_stderr', '')}"
+        words = significant_line(printed) or answer.get("msg", "")
+        if words.startswith("SyntaxError"):
+            words += (
+                "; is the target's Python too old for this ansible-core? "
+                "Set ansible_python_interpreter to a later one"
+            )
         answer["msg"] = f"the remote endpoint on {self._target} ended without a report: {words}"
         answer["failed"] = True
         return answer
-
-    def _failed_alone(self, local: Result, began: datetime) -> Result:
-        """The local endpoint ended before the target was asked for anything."""
-        nothing: Result = {"commands": {}, "directions": {}, "path": None, "reason": None}
-        return self._result(local, {"own": nothing, "peer": None}, began)
 
     def _result(self, local: Result, remote: Result, began: datetime) -> Result:
         verdict = judge(local, remote, self._scene)
@@ -261,6 +277,3 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 f"socketpipe: {self._target} is connected to {path['address']} port {path['port']}",
                 host=self._target,
             )
-
-
-_CONDITIONS = ("creates", "removes", "local_creates", "local_removes")

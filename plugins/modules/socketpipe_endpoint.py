@@ -22,12 +22,15 @@ options:
     description: The key of the session, 64 hexadecimal digits.
     type: str
     required: true
+  chdir:
+    description: The directory in which the command runs.
+    type: path
   creates:
     description: If something matches this glob pattern, nothing runs.
-    type: str
+    type: path
   removes:
     description: If nothing matches this glob pattern, nothing runs.
-    type: str
+    type: path
   use_login_address:
     description: Whether to try the address that the login came from first.
     type: bool
@@ -93,8 +96,9 @@ def main():
         argument_spec=dict(
             spec=dict(type="str", required=True),
             key=dict(type="str", required=True, no_log=True),
-            creates=dict(type="str"),
-            removes=dict(type="str"),
+            chdir=dict(type="path"),
+            creates=dict(type="path"),
+            removes=dict(type="path"),
             use_login_address=dict(type="bool", default=True),
         ),
         supports_check_mode=True,
@@ -114,12 +118,10 @@ def main():
 
 
 def load_specification(params):
-    """The engine's specification, with the address of the login as the first candidate."""
+    """The engine's specification, with what is only known here: the directory, expanded, and
+    the address that the login came from, as the first candidate."""
     spec = Specification.load(json.loads(params["spec"]), bytes.fromhex(params["key"]))
-    command = spec.commands[0]
-    if command.chdir is not None:
-        chdir = os.path.expanduser(os.path.expandvars(command.chdir))
-        spec = spec._replace(commands=[command._replace(chdir=chdir)])
+    spec = spec._replace(commands=[spec.commands[0]._replace(chdir=params["chdir"])])
     login = login_address() if params["use_login_address"] else None
     if login is not None and spec.candidates:
         port = spec.candidates[0][1]
@@ -147,7 +149,6 @@ def why_skip(spec, creates, removes):
 
 
 def matches(spec, pattern):
-    pattern = os.path.expanduser(os.path.expandvars(pattern))
     return glob.glob(os.path.join(to_bytes(spec.commands[0].chdir or "."), to_bytes(pattern)))
 
 

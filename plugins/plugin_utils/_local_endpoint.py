@@ -14,11 +14,12 @@ import json
 import os
 import queue
 import select
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import IO, Any, cast
 
 from ansible_collections.dds.socketpipe.plugins.module_utils import _engine
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
@@ -39,29 +40,31 @@ class LocalEndpointError(Exception):
 
 
 class LocalEndpoint:
-    """Starts an endpoint for *spec*; *log* gets each event, from a thread."""
+    """Starts an endpoint for *spec*, which listens on *listener*; *log* gets each event, from
+    a thread."""
 
-    def __init__(self, spec: Specification, log: Callable[[Event], None]) -> None:
+    def __init__(self, spec: Specification, listener: socket.socket, log: Callable[[Event], None]) -> None:
         self._log = log
         self._events: queue.Queue[Event | None] = queue.Queue()
         self._playbook = os.getppid()
         self._lock = threading.Lock()
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             # Isolated and without site: the engine needs the standard library alone.
             [sys.executable, "-I", "-S", "-c", _BOOT, os.path.dirname(next(iter(_engine.__path__)))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            pass_fds=[listener.fileno()],
             # Ctrl-C in the terminal is for the playbook, which then gives the session up.
             start_new_session=True,
         )
-        order = {"key": spec.key.hex(), "spec": spec.dump()}
+        self._process = process
+        self._stdin, self._stdout, self._stderr = (
+            cast(IO[bytes], pipe) for pipe in (process.stdin, process.stdout, process.stderr)
+        )
+        order = {"key": spec.key.hex(), "spec": spec._replace(listener=listener.fileno()).dump()}
         self._write(json.dumps(order).encode() + b"\n")
         threading.Thread(target=self._follow, daemon=True).start()
-
-    def wait_listening(self) -> Event:
-        """The event ``listening``, or ``ended`` for an endpoint that could not."""
-        return self._next(ENDING_TIMEOUT)
 
     def wait_ended(self) -> Event:
         """Its view, once it has ended; it is given up, and then killed, if it does not."""
@@ -75,8 +78,8 @@ class LocalEndpoint:
     def give_up(self) -> None:
         """Have it abort the session."""
         with self._lock:
-            if self._process.stdin is not None and not self._process.stdin.closed:
-                self._process.stdin.close()
+            if not self._stdin.closed:
+                self._stdin.close()
 
     def close(self) -> None:
         """Have it abort the session unless it is over, and wait for it."""
@@ -88,10 +91,9 @@ class LocalEndpoint:
             self._process.wait()
 
     def _write(self, line: bytes) -> None:
-        assert self._process.stdin is not None
         try:
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
+            self._stdin.write(line)
+            self._stdin.flush()
         except BrokenPipeError:
             pass  # it has died already, and _next tells why
 
@@ -106,8 +108,7 @@ class LocalEndpoint:
         event = self._events.get(timeout=timeout)
         if event is None:
             self._events.put(None)
-            assert self._process.stderr is not None
-            words = self._process.stderr.read().decode("utf-8", "backslashreplace").strip()
+            words = self._stderr.read().decode("utf-8", "backslashreplace").strip()
             raise LocalEndpointError(words or f"exit status {self._process.wait()}")
         return event
 
@@ -119,9 +120,8 @@ class LocalEndpoint:
         self._events.put(None)
 
     def _lines(self) -> Iterator[bytes]:
-        assert self._process.stdout is not None
         buffer = b""
-        with self._process.stdout as pipe:
+        with self._stdout as pipe:
             while True:
                 while not select.select([pipe], [], [], _WATCH_INTERVAL)[0]:
                     if os.getppid() != self._playbook:

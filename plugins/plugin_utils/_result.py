@@ -77,8 +77,9 @@ def _of_commands(reports: Mapping[str, Any], verdict: Verdict, commands: Mapping
                 "stderr": report["stderr"],
             }
     printing = "output" if "output" in commands else "remote"
-    deciding = verdict.culprit if verdict.culprit in reports else printing
-    assert deciding is not None
+    deciding = printing
+    if verdict.culprit is not None and verdict.culprit in reports:
+        deciding = verdict.culprit
     result["rc"] = reports.get(deciding, {}).get("rc")
     result["stdout"] = reports.get(printing, {}).get("stdout", "")
     result["stderr"] = "".join(stderr)

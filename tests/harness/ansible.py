@@ -87,7 +87,6 @@ class Ansible:
             "ANSIBLE_PIPELINING": "true",
             "ANSIBLE_HOST_KEY_CHECKING": "false",
             "ANSIBLE_NOCOLOR": "true",
-            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
             "SOCKETPIPE_RESULTS": str(folder / "results"),
             **settings,
         }

@@ -24,6 +24,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 from harness.waiting import wait_until
@@ -32,10 +33,12 @@ _CLONE_NEWNET = 0x40000000
 _numbers = itertools.count(1)
 
 
-def run(*words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+def run(*words: str | Path, input: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command that has to succeed."""
-    words = tuple(str(word) for word in words)
-    return subprocess.run(words, check=True, text=True, capture_output=True, **options)  # type: ignore[call-overload, no-any-return]
+    argv = [str(word) for word in words]
+    done = subprocess.run(argv, input=input, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, f"{argv}: {done.stderr}"
+    return done
 
 
 def enter_own_network() -> None:
@@ -73,6 +76,8 @@ class Keys:
     """An ssh key pair for logging in, and one that all hosts have; *folder* holds them."""
 
     def __init__(self, folder: Path) -> None:
+        # sshd reads what a user may log in with as that user.
+        folder.chmod(0o755)
         self.login = folder / "login"
         self.host = folder / "host"
         for key in (self.login, self.host):
@@ -150,6 +155,7 @@ class Target:
         return {
             "ansible_host": self.address,
             "ansible_user": "root",
+            "ansible_python_interpreter": sys.executable,
             "ansible_ssh_private_key_file": str(self.keys.login),
             "ansible_ssh_common_args": "-o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no "
             "-o LogLevel=ERROR",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from harness.waiting import wait_until
 
 
 @pytest.fixture(scope="session")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+def keys() -> Iterator[Keys]:
     enter_own_network()
-    return Keys(tmp_path_factory.mktemp("keys"))
+    with tempfile.TemporaryDirectory() as folder:
+        yield Keys(Path(folder))
 
 
 @pytest.fixture(scope="session")

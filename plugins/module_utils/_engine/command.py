@@ -14,6 +14,7 @@ import shlex
 import signal
 import subprocess
 import threading
+from collections.abc import Mapping
 from typing import IO, Any, Callable, Dict, List, Optional, Sequence, Union
 
 from .errors import CommandError
@@ -41,8 +42,7 @@ def split_command(role: str, command: Union[str, Sequence[Any]], shell: bool) ->
         words = [_word(role, word) for word in command]
         is_empty = not words or not words[0]
     else:
-        kind = type(command).__name__
-        raise CommandError(role, f"{role}: a command is a string or a list of words, not {kind}")
+        raise CommandError(role, f"{role}: a command is a string or a list of words, not {_kind(command)}")
     if is_empty:
         raise CommandError(role, f"{role}: the command is empty")
     if any("\0" in word for word in words):
@@ -59,9 +59,15 @@ def _split(role: str, command: str) -> List[str]:
 
 def _word(role: str, word: Any) -> str:
     if isinstance(word, bool) or not isinstance(word, (str, int, float)):
-        kind = type(word).__name__
-        raise CommandError(role, f"{role}: the words of a list are strings or numbers, not {kind}")
+        raise CommandError(role, f"{role}: the words of a list are strings or numbers, not {_kind(word)}")
     return str(word)
+
+
+def _kind(value: Any) -> str:
+    """What a user calls a value of this type; Ansible gives types of its own."""
+    kinds = ((bool, "a boolean"), (Mapping, "a dictionary"), ((list, tuple), "a list"))
+    names = [name for kind, name in kinds if isinstance(value, kind)]
+    return (names or ["nothing" if value is None else f"'{value}'"])[0]
 
 
 def to_bytes(text: str) -> bytes:
@@ -180,8 +186,7 @@ class Command:
     def _await_exit(self) -> None:
         # The process stays a zombie until `let_go`, so its number is not given to
         # another group while a signal may still be sent to this one.
-        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        assert ended is not None  # only WNOHANG gives None
+        ended: Any = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
         self._loop.call_soon(lambda: self._exited(status))
 

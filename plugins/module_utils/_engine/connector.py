@@ -58,7 +58,7 @@ class Connector:
         return ConnectorHandshake(self._key, self._side, self._purpose)
 
     def proven(self, proving: Proving) -> None:
-        self._on_proven(proving.proven(self._purpose, is_connector=True))
+        self._on_proven(proving.proven(is_connector=True))
 
     def attempts(self) -> List[Dict[str, Any]]:
         """For each candidate: address, port, tries, seconds, and how the last try ended."""
@@ -101,9 +101,12 @@ class _Candidate:
         self._is_closed = True
         self._clear()
 
-    def _clear(self) -> None:
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+    def _clear(self) -> None:
+        self._cancel_timer()
         if self._proving is not None:
             self._proving.close()
         elif self._sock is not None:
@@ -143,31 +146,29 @@ class _Candidate:
         self._tries += 1
         self._outcome = "no answer"
         try:
-            self._sock = socket.socket(family, socket.SOCK_STREAM)
-            self._sock.setblocking(False)
-            error = self._sock.connect_ex(sockaddr)
+            sock = self._sock = socket.socket(family, socket.SOCK_STREAM)
+            sock.setblocking(False)
+            error = sock.connect_ex(sockaddr)
         except OSError as problem:
             self._retry(problem.strerror or str(problem))
             return
         if error in (0, errno.EINPROGRESS):
             self._timer = self._loop.after(CONNECT_TIMEOUT, lambda: self._retry("no answer"))
-            self._loop.watch(self._sock.fileno(), WRITE, lambda events: self._connected())
+            self._loop.watch(sock.fileno(), WRITE, lambda events: self._connected(sock))
         else:
             self._retry(os.strerror(error))
 
-    def _connected(self) -> None:
-        assert self._sock is not None
-        assert self._timer is not None
-        self._timer.cancel()
-        self._loop.unwatch(self._sock.fileno())
-        error = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    def _connected(self, sock: socket.socket) -> None:
+        self._loop.unwatch(sock.fileno())
+        self._cancel_timer()
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
             self._retry(os.strerror(error))
             return
         self._outcome = "connected, but nothing came back"
         self._proving = Proving(
             self._loop,
-            self._sock,
+            sock,
             self._connector.handshake(),
             on_proven=self._proven,
             on_failed=lambda proving, text: self._refused(text),

@@ -13,7 +13,7 @@ states and the deadlines.
 from __future__ import annotations
 
 import signal
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from .command import Command, find_executable
 from .control import Message
@@ -52,7 +52,7 @@ _READER = {"input": "remote", "output": "output"}
 
 
 class Endpoint:
-    """Plays one side. *on_event* gets ``listening``, ``connected`` and ``started``."""
+    """Plays one side. *on_event* gets ``connected`` and ``started``."""
 
     def __init__(self, spec: Specification, on_event: Callable[[Event], None]) -> None:
         self._spec = spec
@@ -61,7 +61,8 @@ class Endpoint:
         self._meeting = Meeting(self.loop, spec)
         self._peer: Optional[Peer] = None
         self._path: Optional[Event] = None
-        self._ends: Dict[str, DirectionEnd] = {}
+        self._writing: Dict[str, WritingEnd] = {}  # by direction
+        self._reading: Dict[str, ReadingEnd] = {}
         self._guard: Optional[Guard] = None
         self._commands: Dict[str, Command] = {}
         self._victims: List[str] = []
@@ -97,15 +98,13 @@ class Endpoint:
         self._finish()
 
     def _meet(self) -> None:
-        if self._spec.listen:
-            self._on_event({"event": "listening", "port": self._meeting.listen()})
-        self._peer = self._meeting.find_peer()
-        self._path = self._meeting.path()
-        self._peer.on_message = self._on_message
-        self._peer.on_lost = self.loop.fail
+        peer = self._peer = self._meeting.find_peer()
+        peer.on_message = self._on_message
+        peer.on_lost = self.loop.fail
+        self._path = self._meeting.path(peer)
         self._on_event({"event": "connected", "path": self._path})
-        for direction, proven in self._meeting.open_data().items():
-            self._ends[direction] = self._end_of(direction, proven)
+        for direction, proven in self._meeting.open_data(peer).items():
+            self._add_end(direction, proven)
         self._meeting.close()
 
     def _start(self) -> None:
@@ -130,28 +129,34 @@ class Endpoint:
 
     def _has_settled(self) -> bool:
         commands = all(command.has_settled for command in self._commands.values())
-        return commands and all(end.is_settled for end in self._ends.values())
+        return commands and all(end.is_settled for end in self._ends)
 
     def _end_control(self) -> None:
         ended: List[bool] = []
-        assert self._peer is not None
-        self._peer.end(lambda: ended.append(True))
+        if self._peer is not None:
+            self._peer.end(lambda: ended.append(True))
         self.loop.after(ENDING_TIMEOUT, lambda: ended.append(False))
         self.loop.run_until(lambda: ended)
 
     # Directions
 
-    def _end_of(self, direction: str, proven: Proven) -> DirectionEnd:
+    @property
+    def _ends(self) -> List[DirectionEnd]:
+        return [*self._writing.values(), *self._reading.values()]
+
+    def _add_end(self, direction: str, proven: Proven) -> None:
         connection = DataConnection(
             proven.sock,
             handshake_sent=proven.handshake.bytes_sent,
             handshake_received=proven.handshake.bytes_received,
             is_connector=proven.is_connector,
         )
-        writes = any(_WRITER[direction] == spec.role for spec in self._spec.commands)
-        end = (WritingEnd if writes else ReadingEnd)(direction, connection)
+        end: DirectionEnd
+        if any(_WRITER[direction] == spec.role for spec in self._spec.commands):
+            end = self._writing[direction] = WritingEnd(direction, connection)
+        else:
+            end = self._reading[direction] = ReadingEnd(direction, connection)
         self.loop.watch(proven.sock.fileno(), HANGUP, lambda events: self._hung_up(end, events))
-        return end
 
     def _hung_up(self, end: DirectionEnd, events: int) -> None:
         """FIN or RST. A settled end may hang up: the peer closes when it holds both reports."""
@@ -164,8 +169,11 @@ class Endpoint:
         text = f"the data connection of direction {direction} was cut by something on the way"
         self.loop.fail(NetworkError(text))
 
-    def _ends_of(self, roles: Dict[str, str], role: str) -> List[DirectionEnd]:
-        return [end for end in self._ends.values() if roles[end.name] == role]
+    def _read_by(self, role: str) -> List[ReadingEnd]:
+        return [end for name, end in self._reading.items() if _READER[name] == role]
+
+    def _written_by(self, role: str) -> List[WritingEnd]:
+        return [end for name, end in self._writing.items() if _WRITER[name] == role]
 
     # Commands
 
@@ -173,35 +181,28 @@ class Endpoint:
         return Command(
             spec,
             self.loop,
-            stdin=self._descriptor(_READER, spec.role),
-            stdout=self._descriptor(_WRITER, spec.role),
+            stdin=_descriptor(self._read_by(spec.role)),
+            stdout=_descriptor(self._written_by(spec.role)),
             on_exit=lambda: self._command_ended(spec.role),
         )
-
-    def _descriptor(self, roles: Dict[str, str], role: str) -> Optional[int]:
-        for end in self._ends_of(roles, role):
-            return end.connection.sock.fileno()
-        return None
 
     def _command_ended(self, role: str) -> None:
         """Settle what the command read, then what it wrote: a broken stream in is no whole
         stream out. A command that failed with its connections intact is the culprit."""
         command = self._commands[role]
-        read, written = self._ends_of(_READER, role), self._ends_of(_WRITER, role)
-        is_victim = self._reason is not None or any(end.is_broken for end in read + written)
-        for end in read:
-            self._reader_ended(end, command.is_accepted)
+        read, written = self._read_by(role), self._written_by(role)
+        is_victim = self._reason is not None or any(end.is_broken for end in [*read, *written])
+        for reading in read:
+            self._reader_ended(reading, command.is_accepted)
         is_whole = command.is_accepted and not any(end.is_broken for end in read)
-        for end in written:
-            assert isinstance(end, WritingEnd)
-            end.writer_ended(is_whole=is_whole)
+        for writing in written:
+            writing.writer_ended(is_whole=is_whole)
         if is_victim:
             self._victims.append(role)
         elif not command.is_accepted:
             self.loop.fail(command.failure())
 
-    def _reader_ended(self, end: DirectionEnd, is_accepted: bool) -> None:
-        assert isinstance(end, ReadingEnd)
+    def _reader_ended(self, end: ReadingEnd, is_accepted: bool) -> None:
         end.reader_ended(is_accepted=is_accepted)
         if not end.is_broken:
             self._tell("read", direction=end.name, whole=end.state is State.FINISHED)
@@ -232,8 +233,8 @@ class Endpoint:
         self._heard.append(type)
 
     def _on_read(self, message: Message) -> None:
-        end = self._ends.get(str(message.get("direction")))
-        if not isinstance(end, WritingEnd):
+        end = self._writing.get(str(message.get("direction")))
+        if end is None:
             raise ProtocolError("it reports on a direction that this side does not write")
         end.reader_ended()
 
@@ -268,7 +269,7 @@ class Endpoint:
         return {
             "side": self._spec.side.value,
             "commands": commands,
-            "directions": {name: end.report() for name, end in self._ends.items()},
+            "directions": {end.name: end.report() for end in self._ends},
             "path": self._path,
             "reason": self._reason,
         }
@@ -279,7 +280,7 @@ class Endpoint:
         self._reason = error.reason()
         self.loop.after(ABORT_TIMEOUT, self._stop_waiting)
         self._tell_abort(error)
-        for end in self._ends.values():
+        for end in self._ends:
             self.loop.unwatch(end.connection.sock.fileno())
             end.break_off()
         self._meeting.close()
@@ -330,7 +331,7 @@ class Endpoint:
         self._meeting.close()
         self._forget_peer()
         is_whole = self._reason is None
-        for end in self._ends.values():
+        for end in self._ends:
             self.loop.unwatch(end.connection.sock.fileno())
             end.connection.close(whole=is_whole)
         if self._guard is not None:
@@ -340,3 +341,8 @@ class Endpoint:
                 self._guard.end_groups()
         for command in self._commands.values():
             command.let_go()
+
+
+def _descriptor(ends: Sequence[DirectionEnd]) -> Optional[int]:
+    """A command reads at most one direction, and writes at most one."""
+    return ends[0].connection.sock.fileno() if ends else None

@@ -77,7 +77,13 @@ def _check_header(got: bytes, *allowed: bytes) -> None:
 
 
 class Handshake:
-    """What the two machines share. *key* and *nonce* are 32 bytes each."""
+    """What the two machines share. *key* and *nonce* are 32 bytes each.
+
+    `purpose` is what the connection is for: the connector knows it, the listener learns it
+    from HELLO.
+    """
+
+    purpose: Purpose
 
     def __init__(self, key: bytes, side: Side, nonce: Optional[bytes] = None) -> None:
         if len(key) != KEY_SIZE:
@@ -170,12 +176,7 @@ class ConnectorHandshake(Handshake):
 
 
 class ListenerHandshake(Handshake):
-    """The listener's machine: takes HELLO, sends ANSWER, takes PROOF.
-
-    `purpose` is what the connector asked for, once HELLO is complete.
-    """
-
-    purpose: Optional[Purpose] = None
+    """The listener's machine: takes HELLO, sends ANSWER, takes PROOF."""
 
     def _expected(self) -> int:
         return PROOF_SIZE if self._hello else HELLO_SIZE

@@ -53,7 +53,6 @@ def _try_listen(address: str) -> Optional[socket.socket]:
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.setblocking(False)
         sock.bind(sockaddr)
         sock.listen(BACKLOG)
     except OSError:
@@ -79,16 +78,13 @@ class Listener:
     ) -> None:
         self._loop = loop
         self._sock = sock
+        sock.setblocking(False)
         self._key = key
         self._side = side
         self._on_proven = on_proven
         self._unproven: Dict[Proving, None] = {}  # the oldest first
         self.strangers = 0
         self._resume()
-
-    @property
-    def port(self) -> int:
-        return int(self._sock.getsockname()[1])
 
     def close(self) -> None:
         if self._is_open:
@@ -143,10 +139,7 @@ class Listener:
 
     def _proven(self, proving: Proving) -> None:
         del self._unproven[proving]
-        handshake = proving.handshake
-        assert isinstance(handshake, ListenerHandshake)
-        assert handshake.purpose is not None  # known since HELLO
-        self._on_proven(proving.proven(handshake.purpose, is_connector=False))
+        self._on_proven(proving.proven(is_connector=False))
 
     def _refused(self, proving: Proving, text: str) -> None:
         del self._unproven[proving]

@@ -15,7 +15,7 @@ import itertools
 import os
 import select
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar
 
 READ = select.POLLIN
 WRITE = select.POLLOUT
@@ -24,6 +24,7 @@ HANGUP = getattr(select, "POLLRDHUP", 0)
 _BROKEN = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 Handler = Callable[[int], None]
+T = TypeVar("T")
 
 
 def was_reset(events: int) -> bool:
@@ -86,12 +87,13 @@ class Loop:
         """Have `run_until` raise *error*; only the first one counts until it was raised."""
         self._failure = self._failure or error
 
-    def run_until(self, condition: Callable[[], Any]) -> None:
-        """Run until *condition* is true, asked after each round of handlers."""
+    def run_until(self, condition: Callable[[], Optional[T]]) -> T:
+        """Run until *condition* is true, asked after each round of handlers; give its value."""
         while True:
             self._raise_failure()
-            if condition():
-                return
+            value = condition()
+            if value:
+                return value
             self._round()
 
     def _raise_failure(self) -> None:

@@ -9,23 +9,26 @@ The local side decides. It takes the first control connection that is proven and
 
 from __future__ import annotations
 
+import socket
 import time
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, TypeVar
 
 from .connector import Connector
 from .control import Message
 from .errors import NoPathError, ProtocolError, SessionError
 from .handshake import Purpose, Side
-from .listener import Listener, open_listener
+from .listener import Listener
 from .loop import Loop
 from .peer import Peer
 from .proving import Address, Proven
 from .specification import Specification
 
+T = TypeVar("T")
+
 
 class Meeting:
-    """One side's meeting; *spec* tells whether it listens or connects. In this order: `listen`
-    if it listens, `find_peer`, `open_data`; at the end, or whenever it is to stop, `close`."""
+    """One side's meeting: `find_peer`, then `open_data`; at the end, or whenever it is to
+    stop, `close`."""
 
     def __init__(self, loop: Loop, spec: Specification) -> None:
         self._loop = loop
@@ -37,44 +40,29 @@ class Meeting:
         self._peer: Optional[Peer] = None
         self._data: Dict[str, Proven] = {}
 
-    def listen(self) -> int:
-        """Listen, and give the port."""
-        self._listener = Listener(
-            self._loop,
-            open_listener(self._spec.address),
-            key=self._spec.key,
-            side=self._spec.side,
-            on_proven=self._proven,
-        )
-        return self._listener.port
-
     def find_peer(self) -> Peer:
         """Raises NoPathError after the timeout. Who listens waits as long as it may live:
         how long the other side's login takes is not its business."""
-        if self._listener is None:
-            self._connect(self._spec.candidates, Purpose.CONTROL)
-            self._wait_for(lambda: self._peer, "no path to the other side was found")
-        else:
-            self._loop.run_until(lambda: self._peer)
-        assert self._peer is not None
-        return self._peer
+        if self._spec.listener is not None:
+            self._listen(self._spec.listener)
+            return self._loop.run_until(lambda: self._peer)
+        self._connect(self._spec.candidates, Purpose.CONTROL)
+        return self._wait_for(lambda: self._peer, "no path to the other side was found")
 
-    def open_data(self) -> Dict[str, Proven]:
+    def open_data(self, peer: Peer) -> Dict[str, Proven]:
         """The proven data connection of each direction. Raises NoPathError after the timeout."""
-        assert self._peer is not None
-        if self._peer.connection.is_connector:
+        if peer.connection.is_connector:
             for direction in self._spec.directions:
-                self._connect([self._peer.connection.peer], Purpose(direction))
+                self._connect([peer.connection.peer], Purpose(direction))
         self._wait_for(
             lambda: len(self._data) == len(self._spec.directions),
             "the data connections could not be made",
         )
         return self._data
 
-    def path(self) -> Dict[str, Any]:
+    def path(self, peer: Peer) -> Dict[str, Any]:
         """Who listened and where, and the seconds it took to meet."""
-        assert self._peer is not None
-        connection = self._peer.connection
+        connection = peer.connection
         side = self._spec.side.peer if connection.is_connector else self._spec.side
         address, port = connection.peer if connection.is_connector else connection.own
         return {
@@ -94,6 +82,15 @@ class Meeting:
             if peer is not self._peer:
                 peer.close()
 
+    def _listen(self, descriptor: int) -> None:
+        self._listener = Listener(
+            self._loop,
+            socket.socket(fileno=descriptor),
+            key=self._spec.key,
+            side=self._spec.side,
+            on_proven=self._proven,
+        )
+
     def _connect(self, candidates: Sequence[Address], purpose: Purpose) -> None:
         connector = Connector(
             self._loop,
@@ -105,11 +102,12 @@ class Meeting:
         )
         self._connectors.append(connector)
 
-    def _wait_for(self, condition: Any, complaint: str) -> None:
+    def _wait_for(self, condition: Callable[[], Optional[T]], complaint: str) -> T:
         timer = self._loop.after(self._spec.timeout, lambda: self._give_up(complaint))
-        self._loop.run_until(condition)
+        value = self._loop.run_until(condition)
         timer.cancel()
         self._stop_connecting()
+        return value
 
     def _give_up(self, complaint: str) -> None:
         attempts = [attempt for one in self._connectors for attempt in one.attempts()]
@@ -122,7 +120,7 @@ class Meeting:
         self._connectors.clear()
 
     def _proven(self, proven: Proven) -> None:
-        if proven.purpose is Purpose.CONTROL:
+        if proven.handshake.purpose is Purpose.CONTROL:
             self._proven_control(proven)
         else:
             self._proven_data(proven)
@@ -147,7 +145,7 @@ class Meeting:
         peer.on_lost = self._loop.fail
 
     def _proven_data(self, proven: Proven) -> None:
-        direction = proven.purpose.value
+        direction = proven.handshake.purpose.value
         is_wanted = direction in self._spec.directions and direction not in self._data
         if self._peer is not None and is_wanted:
             self._data[direction] = proven

@@ -9,7 +9,7 @@ import socket
 from typing import Any, Callable, NamedTuple, Tuple
 
 from .errors import HandshakeError
-from .handshake import Handshake, Purpose
+from .handshake import Handshake
 from .loop import READ, WRITE, Loop
 
 #: Seconds for a whole handshake: many round trips on any network, few for a stranger.
@@ -25,7 +25,6 @@ class Proven(NamedTuple):
     """
 
     sock: socket.socket
-    purpose: Purpose
     handshake: Handshake
     peer: Address
     own: Address
@@ -69,10 +68,10 @@ class Proving:
         self._let_go()
         self.sock.close()
 
-    def proven(self, purpose: Purpose, *, is_connector: bool) -> Proven:
+    def proven(self, *, is_connector: bool) -> Proven:
         peer = plain_address(self.sock.getpeername())
         own = plain_address(self.sock.getsockname())
-        return Proven(self.sock, purpose, self.handshake, peer, own, is_connector)
+        return Proven(self.sock, self.handshake, peer, own, is_connector)
 
     def _step(self, events: int = 0) -> None:
         try:

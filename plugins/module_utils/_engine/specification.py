@@ -23,8 +23,8 @@ class Specification(NamedTuple):
     """One side's part of a session.
 
     *key* is 32 bytes. *commands* are this side's. *directions* are the session's: input,
-    output, or both. *timeout* is in seconds, for finding a path. With *listen* this side
-    listens, on *address* alone if that is one of its own; otherwise it connects to *candidates*.
+    output, or both. *timeout* is in seconds, for finding a path. With *listener*, the
+    descriptor of a listening socket, this side listens; otherwise it connects to *candidates*.
     """
 
     side: Side
@@ -32,8 +32,7 @@ class Specification(NamedTuple):
     commands: List[CommandSpec]
     directions: List[str]
     timeout: float
-    listen: bool = False
-    address: Optional[str] = None
+    listener: Optional[int] = None
     candidates: Sequence[Tuple[str, int]] = ()
 
     def dump(self) -> Dict[str, Any]:
@@ -51,6 +50,6 @@ class Specification(NamedTuple):
             "key": key,
             "side": Side(data["side"]),
             "commands": [CommandSpec(**command) for command in data["commands"]],
-            "candidates": [(host, port) for host, port in data["candidates"]],
+            "candidates": [tuple(candidate) for candidate in data["candidates"]],
         }
         return cls(**dict(data, **own_types))

@@ -1,0 +1,260 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The task behaves as ansible.builtin.command does, as far as a user can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.ansible import MODULE, ROOT, Ansible, TaskResult
+from harness.network import Target, run
+
+Session = Callable[..., TaskResult]
+Play = Callable[..., list[TaskResult]]
+
+
+@pytest.fixture
+def play(ansible: Ansible, target: Target) -> Play:
+    """Runs tasks on the target, and gives their results."""
+
+    def run_tasks(
+        *tasks: dict[str, Any], options: tuple[str, ...] = (), **variables: object
+    ) -> list[TaskResult]:
+        return ansible.play({target.name: target.inventory(**variables)}, list(tasks), *options)
+
+    return run_tasks
+
+
+def task(**options: Any) -> dict[str, Any]:
+    return {MODULE: {"input": "echo x", "remote": "cat", **options}}
+
+
+def test_environment_is_for_the_remote_command(play: Play) -> None:
+    command = {MODULE: {"input": "echo here $WHO", "remote": "cat; echo there $WHO", "shell": True}}
+    result = play({**command, "environment": {"WHO": "me"}})[-1]
+    assert result["stdout"] == "here\nthere me\n"
+
+
+def test_chdir_and_local_chdir(play: Play, tmp_path: Path) -> None:
+    result = play(task(input="pwd", remote="cat; pwd", shell=True, chdir="/usr", local_chdir=str(tmp_path)))[
+        -1
+    ]
+    assert result["stdout"] == f"{tmp_path}\n/usr\n"
+
+
+def test_a_relative_executable_is_found_in_chdir(play: Play, tmp_path: Path) -> None:
+    script = tmp_path / "bin" / "hello"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\necho hello\n", encoding="ascii")
+    script.chmod(0o755)
+    result = play(
+        task(input=["bin/hello"], remote=["./hello"], local_chdir=str(tmp_path), chdir=str(script.parent))
+    )
+    assert result[-1]["stdout"] == "hello\n", result[-1].msg
+
+
+@pytest.mark.parametrize(
+    ("condition", "path", "runs"),
+    [
+        ("creates", "/etc/passwd", False),
+        ("creates", "/etc/pass*", False),
+        ("creates", "/no/such", True),
+        ("removes", "/etc/passwd", True),
+        ("removes", "/no/such*", False),
+        ("local_creates", "/etc/passwd", False),
+        ("local_creates", "/no/such", True),
+        ("local_removes", "/etc/passwd", True),
+        ("local_removes", "/no/such", False),
+    ],
+)
+@pytest.mark.parametrize("check", [False, True])
+def test_conditions(play: Play, tmp_path: Path, condition: str, path: str, runs: bool, check: bool) -> None:
+    ran = tmp_path / "ran"
+    options = ("--check",) if check else ()
+    result = play(task(input=f"touch {ran}", **{condition: path}), options=options)[-1]
+    assert result.kind == "ok", result.msg
+    assert result["changed"] is runs
+    assert ran.exists() is (runs and not check)
+    if not runs:
+        assert "exist" in result.msg
+        assert path in result.msg
+
+
+def test_check_mode_runs_nothing(play: Play, tmp_path: Path) -> None:
+    result = play(task(input=f"touch {tmp_path}/ran"), options=("--check",))[-1]
+    assert result.kind == "skipped"
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("role", ["input", "remote"])
+def test_check_mode_finds_a_missing_executable(play: Play, role: str) -> None:
+    result = play(task(**{role: "no-such-command"}), options=("--check",))[-1]
+    assert result.kind == "failed"
+    assert "no executable 'no-such-command'" in result.msg
+
+
+def test_loops(play: Play) -> None:
+    result = play({**task(input="echo {{ item }}"), "loop": ["a", "b", "c"]})[-1]
+    assert [item["stdout"] for item in result["results"]] == ["a\n", "b\n", "c\n"]
+
+
+def test_until_and_retries(play: Play, tmp_path: Path) -> None:
+    counting = f"echo x >> {tmp_path}/tries; test $(wc -l < {tmp_path}/tries) -eq 3"
+    retried = {
+        **task(input=counting, shell=True),
+        "register": "last",
+        "until": "last is succeeded",
+        "retries": 5,
+        "delay": 0,
+    }
+    result = play(retried)[-1]
+    assert result.kind == "ok"
+    assert result["attempts"] == 3
+
+
+def test_ignore_errors_goes_on(play: Play) -> None:
+    results = play({**task(input="false"), "ignore_errors": True}, task())
+    assert [result.kind for result in results] == ["failed", "ok"]
+
+
+def test_failed_when_and_register(play: Play) -> None:
+    results = play(
+        {**task(input="false"), "register": "pipe", "failed_when": "pipe.input.rc != 1"},
+        {"ansible.builtin.assert": {"that": ["pipe.rc == 1", "pipe.changed"]}},
+    )
+    assert [result.kind for result in results] == ["ok", "ok"], results[-1]
+
+
+def test_no_log_hides_the_commands(ansible: Ansible, target: Target) -> None:
+    run_ = ansible.start(
+        {target.name: target.inventory()}, [{**task(input="echo s3cret"), "no_log": True}], "-vvv"
+    )
+    result = run_.wait()[-1]
+    assert result.kind == "ok"
+    assert "s3cret" not in str(result)
+    assert "s3cret" not in run_.output
+
+
+def test_module_defaults_of_the_action_group(play: Play, ansible: Ansible, target: Target) -> None:
+    defaults = {"group/dds.socketpipe.socketpipe": {"input": "echo default", "remote": "cat"}}
+    plays = [
+        {
+            "hosts": "all",
+            "gather_facts": False,
+            "module_defaults": defaults,
+            "tasks": [{MODULE: {"timeout": 20}}],
+        }
+    ]
+    result = ansible.play({target.name: target.inventory()}, plays)[-1]
+    assert result["stdout"] == "default\n", result.msg
+
+
+def test_delegation_goes_to_the_delegated_host(
+    ansible: Ansible, target: Target, make_target: Callable[..., Target]
+) -> None:
+    other = make_target()
+    hosts = {target.name: target.inventory(), other.name: other.inventory()}
+    tasks = [{**task(input="cat /no/such", remote="ip -br address show eth0"), "delegate_to": other.name}]
+    plays = [{"hosts": target.name, "gather_facts": False, "tasks": tasks}]
+    result = ansible.play(hosts, plays)[-1]
+    assert other.address in result["stdout"]
+    plays[0]["tasks"] = [{**task(remote="false"), "delegate_to": other.name}]
+    assert f" on {other.name} exited 1" in ansible.play(hosts, plays)[-1].msg
+
+
+def test_many_hosts_at_once(ansible: Ansible, target: Target) -> None:
+    hosts = {f"h{number}": target.inventory() for number in range(8)}
+    plays = [{"hosts": "all", "gather_facts": False, "tasks": [task(input="echo {{ inventory_hostname }}")]}]
+    results = ansible.play(hosts, plays, "--forks", "8")
+    assert {result.host: result["stdout"] for result in results} == {host: f"{host}\n" for host in hosts}
+
+
+PASSWORD = "pass word"
+
+
+@pytest.fixture(scope="session")
+def users_target(make_target: Callable[..., Target]) -> Target:
+    """A target with a user of its own, op, who may become root with a password."""
+    hashed = run("openssl", "passwd", "-6", PASSWORD).stdout.strip()
+    return make_target(
+        etc={
+            "passwd": "root:x:0:0::/root:/bin/sh\nop:x:4711:4711::/tmp:/bin/sh\n"
+            "sshd:x:100:65534::/run/sshd:/bin/false\n",
+            "group": "root:x:0:\nop:x:4711:\nnogroup:x:65534:\n",
+            "shadow": f"root:*:19000:0:99999:7:::\nop:{hashed}:19000:0:99999:7:::\n",
+            "sudoers": "Defaults env_reset\nop ALL=(ALL) ALL\nroot ALL=(ALL) NOPASSWD: ALL\n",
+        }
+    )
+
+
+@pytest.mark.parametrize("pipelining", ["true", "false"])
+def test_become_with_a_password(ansible: Ansible, users_target: Target, pipelining: str) -> None:
+    ansible.environment["ANSIBLE_PIPELINING"] = pipelining
+    host = users_target.inventory(
+        ansible_user="op", ansible_python_interpreter="/usr/bin/python3", ansible_become_password=PASSWORD
+    )
+    tasks = [
+        task(input="id -un", remote="cat; id -un; echo $SSH_CONNECTION.", shell=True),
+        {**task(input="id -un", remote="cat; id -un; echo $SSH_CONNECTION.", shell=True), "become": True},
+    ]
+    results = ansible.play({users_target.name: host}, tasks)
+    assert [result.kind for result in results] == ["ok", "ok"], results
+    login, become = results
+    assert login["stdout"].startswith("root\nop\n10.77."), login.msg
+    assert become["stdout"] == "root\nroot\n.\n", become.msg
+
+
+def test_a_wrong_become_password_fails_without_hanging(ansible: Ansible, users_target: Target) -> None:
+    host = users_target.inventory(
+        ansible_user="op", ansible_python_interpreter="/usr/bin/python3", ansible_become_password="wrong"
+    )
+    result = ansible.play({users_target.name: host}, [{**task(), "become": True}])[-1]
+    assert result.kind in ("failed", "unreachable")
+    assert "password" in result.msg.lower()
+
+
+def test_adhoc_by_the_full_name(ansible: Ansible, target: Target, tmp_path: Path) -> None:
+    words = f'remote="dd of={tmp_path}/x bs=32k" input="tar cf - /etc/ssh"'
+    done = ansible.adhoc({"tapehost": target.inventory()}, "tapehost", "-m", MODULE, "-a", words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tapehost | CHANGED" in done.stdout
+    assert (tmp_path / "x").stat().st_size > 0
+
+
+def test_adhoc_by_the_short_name_in_the_checkout(ansible: Ansible, target: Target) -> None:
+    for name in ("ANSIBLE_COLLECTIONS_PATH",):
+        del ansible.environment[name]
+    words = 'remote="wc -c" input="echo x"'
+    done = ansible.adhoc({"h": target.inventory()}, "h", "-m", "socketpipe", "-a", words, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"bytes_sent": 2' in done.stdout
+
+
+def test_adhoc_by_the_short_name_with_two_settings(ansible: Ansible, target: Target) -> None:
+    ansible.environment["ANSIBLE_ACTION_PLUGINS"] = str(ROOT / "plugins" / "action")
+    words = 'remote="wc -c" input="echo x"'
+    done = ansible.adhoc({"h": target.inventory()}, "h", "-m", "socketpipe", "-a", words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"bytes_sent": 2' in done.stdout
+
+
+def test_the_module_without_its_action_says_what_is_missing(ansible: Ansible, target: Target) -> None:
+    ansible.environment["ANSIBLE_LIBRARY"] = str(ROOT / "plugins" / "modules")
+    done = ansible.adhoc(
+        {"h": target.inventory()}, "h", "-m", "socketpipe", "-a", 'remote="cat" input="echo x"'
+    )
+    assert done.returncode != 0
+    assert "add the collection's plugins/action to action_plugins in ansible.cfg" in done.stdout
+
+
+def test_adhoc_in_process(
+    ansible_adhoc: Callable[..., Any], ansible: Ansible, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANSIBLE_SSH_CONTROL_PATH_DIR", ansible.environment["ANSIBLE_SSH_CONTROL_PATH_DIR"])
+    hosts = ansible_adhoc(inventory=str(ansible.inventory({target.name: target.inventory()})))
+    contacted = getattr(hosts.all, MODULE)(input="echo x", remote="cat")
+    assert contacted[target.name].get("stdout") == "x\n", contacted[target.name]

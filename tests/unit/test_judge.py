@@ -1,0 +1,416 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verdict: what the two endpoints say, and the sentence that comes of it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import (
+    Scene,
+    Verdict,
+    judge,
+    significant_line,
+)
+
+View = dict[str, Any]
+
+SCENE = Scene(
+    hosts={"local": "controller", "remote": "t1"},
+    commands={"input": "tar cf - /", "remote": "dd of=/dev/full", "output": "wc -c"},
+)
+INPUT = "input command 'tar cf - /' on controller"
+REMOTE = "remote command 'dd of=/dev/full' on t1"
+OUTPUT = "output command 'wc -c' on controller"
+LOCAL_END = "local endpoint on controller"
+REMOTE_END = "remote endpoint on t1"
+DD_FULL = (
+    "dd: writing to '/dev/full': No space left on device\n"
+    "1+0 records in\n0+0 records out\n0 bytes copied, 0.000188697 s, 0.0 kB/s\n"
+)
+
+
+def ended(
+    rc: int | None = 0,
+    stderr: str = "",
+    *,
+    signal: str | None = None,
+    victim: bool = False,
+    accepted: bool = False,
+) -> View:
+    return {
+        "rc": rc,
+        "signal": signal,
+        "stderr": stderr,
+        "is_accepted": rc == 0 or accepted,
+        "is_victim": victim,
+    }
+
+
+def end(state: str = "finished", count: int | None = 1000) -> View:
+    return {"state": state, "bytes": count}
+
+
+def reason(kind: str, text: str = "text", **fields: Any) -> View:
+    return {"kind": kind, "text": text, **fields}
+
+
+class Session:
+    """A full filter that went well; the tests say what was different."""
+
+    def __init__(self) -> None:
+        self.local = self._report(input=ended(), output=ended())
+        self.remote = self._report(remote=ended())
+        self.is_known = {"local": True, "remote": True}
+
+    @staticmethod
+    def _report(**commands: View) -> View:
+        directions = {"input": end(), "output": end()}
+        return {"commands": commands, "directions": directions, "path": {}, "reason": None}
+
+    def command(self, role: str, command: View) -> Session:
+        (self.remote if role == "remote" else self.local)["commands"][role] = command
+        return self
+
+    def direction(self, name: str, written: View, read: View) -> Session:
+        local, remote = (written, read) if name == "input" else (read, written)
+        self.local["directions"][name] = local
+        self.remote["directions"][name] = remote
+        return self
+
+    def without(self, role: str) -> Session:
+        """A session of two commands."""
+        del self.local["commands"][role]
+        for report in (self.local, self.remote):
+            del report["directions"][role]
+        return self
+
+    def reasons(self, local: View | None = None, remote: View | None = None) -> Session:
+        self.local["reason"], self.remote["reason"] = local, remote
+        return self
+
+    def never_started(self) -> Session:
+        for report in (self.local, self.remote):
+            report["commands"], report["directions"] = {}, {}
+        return self
+
+    def report_lost(self, *by: str) -> Session:
+        """The sides *by* never got the other's report."""
+        for side in by:
+            self.is_known[side] = False
+        return self
+
+    def verdict(self) -> Verdict:
+        local = {"own": self.local, "peer": self.remote if self.is_known["local"] else None}
+        remote = {"own": self.remote, "peer": self.local if self.is_known["remote"] else None}
+        before = copy.deepcopy((local, remote))
+        verdict = judge(local, remote, SCENE)
+        assert (local, remote) == before, "judge changed what it was given"
+        return verdict
+
+
+def failure(session: Session) -> str | None:
+    return session.verdict().failure
+
+
+# Success
+
+
+def test_a_whole_filter_succeeds() -> None:
+    assert Session().verdict() == Verdict(None, None, [])
+
+
+@pytest.mark.parametrize("missing", ["input", "output"])
+def test_a_push_and_a_pull_succeed(missing: str) -> None:
+    assert Session().without(missing).verdict() == Verdict(None, None, [])
+
+
+@pytest.mark.parametrize("role", ["input", "remote", "output"])
+def test_any_accepted_status_is_a_success(role: str) -> None:
+    command = ended(1, "tar: /x: file changed as we read it", accepted=True)
+    assert Session().command(role, command).verdict() == Verdict(None, None, [])
+
+
+def test_nothing_at_all_is_as_many_bytes_as_nothing() -> None:
+    assert Session().direction("input", end(count=0), end(count=0)).verdict() == Verdict(None, None, [])
+
+
+@pytest.mark.parametrize(("sent", "received"), [(None, 1000), (1000, None), (None, None)])
+@pytest.mark.parametrize("direction", ["input", "output"])
+def test_bytes_that_a_system_can_not_count_are_not_held_against_it(
+    direction: str, sent: int | None, received: int | None
+) -> None:
+    session = Session().direction(direction, end(count=sent), end(count=received))
+    assert session.verdict() == Verdict(None, None, [])
+
+
+# Culprits
+
+
+def test_the_sentence_for_a_full_disk() -> None:
+    session = Session().command("remote", ended(1, DD_FULL))
+    assert session.verdict() == Verdict(
+        "remote command 'dd of=/dev/full' on t1 exited 1: "
+        "dd: writing to '/dev/full': No space left on device",
+        "remote",
+        [],
+    )
+
+
+@pytest.mark.parametrize(("role", "where"), [("input", INPUT), ("remote", REMOTE), ("output", OUTPUT)])
+@pytest.mark.parametrize(
+    ("command", "how"),
+    [
+        (ended(3), "exited 3"),
+        (ended(3, "\n \n"), "exited 3"),
+        (ended(3, "x: oops\n"), "exited 3: x: oops"),
+        (ended(137, signal="SIGKILL"), "was ended by SIGKILL"),
+        (ended(143, "Terminated\n", signal="SIGTERM"), "was ended by SIGTERM: Terminated"),
+        (ended(None), "did not end when it was told to"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_failed_command_is_named_with_its_host_and_its_words(
+    role: str, where: str, command: View, how: str
+) -> None:
+    assert Session().command(role, command).verdict() == Verdict(f"{where} {how}", role, [])
+
+
+def test_of_several_culprits_the_first_in_the_flow_is_named() -> None:
+    session = Session().command("input", ended(1)).command("remote", ended(2)).command("output", ended(3))
+    assert session.verdict().culprit == "input"
+    assert session.command("input", ended()).verdict().culprit == "remote"
+    assert session.command("remote", ended()).verdict().culprit == "output"
+
+
+@pytest.mark.parametrize("culprit", ["input", "remote", "output"])
+def test_victims_are_not_named_when_there_is_a_culprit(culprit: str) -> None:
+    session = Session()
+    for role in ("input", "remote", "output"):
+        session.command(role, ended(1, "x: Connection reset by peer", victim=role != culprit))
+    verdict = session.verdict()
+    assert verdict.culprit == culprit
+    assert "reset" not in (verdict.failure or "").replace("x: Connection reset by peer", "", 1)
+
+
+@pytest.mark.parametrize("kind", ["command", "connect", "protocol", "interrupted", "network", "lost"])
+def test_culprits_are_named_before_reasons(kind: str) -> None:
+    found = reason(kind, role="input", attempts=[])
+    session = Session().command("remote", ended(9)).reasons(found, found)
+    assert session.verdict() == Verdict(f"{REMOTE} exited 9", "remote", [])
+
+
+@pytest.mark.parametrize("kind", ["connect", "protocol", "interrupted", "network", "lost"])
+def test_reasons_are_named_before_victims(kind: str) -> None:
+    session = Session().command("remote", ended(1, victim=True)).reasons(remote=reason(kind, attempts=[]))
+    verdict = session.verdict()
+    assert verdict.culprit is None
+    assert REMOTE not in str(verdict.failure)
+
+
+def test_a_victim_is_named_when_nothing_else_is_known() -> None:
+    session = Session().command("output", ended(1, "cat: Connection reset by peer", victim=True))
+    assert session.verdict().failure == f"{OUTPUT} exited 1: cat: Connection reset by peer"
+
+
+@pytest.mark.parametrize(
+    ("writer", "direction", "reader"), [("input", "input", REMOTE), ("remote", "output", OUTPUT)]
+)
+def test_a_writer_whose_reader_ended_early_is_told_so(writer: str, direction: str, reader: str) -> None:
+    session = Session().command(writer, ended(141, signal="SIGPIPE"))
+    session.direction(direction, end("stopped", 65536), end("stopped", 10))
+    where = {"input": INPUT, "remote": REMOTE}[writer]
+    cause = f"because {reader} ended without reading it all"
+    assert failure(session) == f"{where} was ended by SIGPIPE, {cause}"
+
+
+def test_a_reader_that_failed_is_not_excused_by_what_it_wrote_to() -> None:
+    """The input's broken pipe is no cause of the output's failure."""
+    session = Session().command("output", ended(2)).direction("input", end("stopped"), end("stopped"))
+    assert failure(session) == f"{OUTPUT} exited 2"
+
+
+# Reasons
+
+
+@pytest.mark.parametrize(
+    ("side", "found", "sentence"),
+    [
+        ("remote", reason("command", "no executable 'dd'", role="remote"), f"{REMOTE}: no executable 'dd'"),
+        ("local", reason("command", "'tar' vanished", role="input"), f"{INPUT}: 'tar' vanished"),
+        ("local", reason("lost", "silent for 25 s"), f"{REMOTE_END} was lost: silent for 25 s"),
+        ("remote", reason("lost", "silent for 25 s"), f"{LOCAL_END} was lost: silent for 25 s"),
+        ("local", reason("protocol", "it sent x"), f"{REMOTE_END} broke the protocol: it sent x"),
+        ("remote", reason("protocol", "it sent x"), f"{LOCAL_END} broke the protocol: it sent x"),
+        ("local", reason("interrupted", "it got SIGINT"), f"{LOCAL_END} was interrupted: it got SIGINT"),
+        ("remote", reason("interrupted", "it got SIGHUP"), f"{REMOTE_END} was interrupted: it got SIGHUP"),
+        (
+            "remote",
+            reason("network", "it was cut"),
+            f"it was cut, as {REMOTE_END} saw it; is there a firewall that ends connections?",
+        ),
+    ],
+    ids=lambda value: value["kind"] if isinstance(value, dict) else "",
+)  # fmt: skip
+def test_each_reason_has_its_sentence(side: str, found: View, sentence: str) -> None:
+    session = Session().never_started().reasons(**{side: found})
+    assert session.verdict() == Verdict(sentence, found.get("role"), [])
+
+
+def test_no_path_lists_every_attempt_and_says_what_to_open() -> None:
+    attempts = [
+        {"address": "10.0.0.1", "port": 4000, "tries": 1, "outcome": "no answer"},
+        {"address": "fd77::1", "port": 4000, "tries": 12, "outcome": "Connection refused"},
+    ]
+    found = reason("connect", "no path was found within 30 s", attempts=attempts)
+    session = Session().never_started().reasons(remote=found).report_lost("local", "remote")
+    assert failure(session) == (
+        "t1 could not connect to controller: no path was found within 30 s "
+        "(tried 10.0.0.1 port 4000 once: no answer; fd77::1 port 4000 12 times: Connection refused); "
+        "let TCP connections from t1 to controller pass the firewall, "
+        "or name an address of controller that t1 can reach with the option 'host'"
+    )
+
+
+@pytest.mark.xfail(strict=True, reason="product bug: the listener is taken for the connector")
+def test_a_listener_that_waited_in_vain_is_not_said_to_have_connected() -> None:
+    """docs/protocol.md: the connector opens the data connections, so the listener tried nothing."""
+    found = reason("connect", "the data connections could not be made within 30 s", attempts=[])
+    sentence = failure(Session().never_started().reasons(local=found))
+    assert sentence is not None
+    assert "(tried )" not in sentence
+    assert "from controller to t1" not in sentence
+
+
+KINDS = ["command", "connect", "protocol", "interrupted", "network", "lost"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(one, other) for at, one in enumerate(KINDS) for other in KINDS[at + 1 :]]
+)
+def test_of_two_reasons_the_one_nearest_to_the_cause_is_named(first: str, second: str) -> None:
+    one = reason(first, "the cause", role="remote", attempts=[])
+    other = reason(second, "the effect", role="remote", attempts=[])
+    for session in (Session().reasons(one, other), Session().reasons(other, one)):
+        sentence = str(failure(session))
+        assert "the cause" in sentence
+        assert "the effect" not in sentence
+
+
+def test_a_reason_that_the_peer_gave_is_told_once_as_the_peers() -> None:
+    found = reason("interrupted", "it was ended by SIGTERM")
+    session = Session().reasons(local=dict(found, by="peer"), remote=found)
+    assert failure(session) == f"{REMOTE_END} was interrupted: it was ended by SIGTERM"
+
+
+# Reports and streams
+
+
+@pytest.mark.parametrize(
+    ("by", "sentence"),
+    [
+        (["local"], f"{LOCAL_END} never got the report of the {REMOTE_END}"),
+        (["remote"], f"{REMOTE_END} never got the report of the {LOCAL_END}"),
+        (["local", "remote"], f"{LOCAL_END} never got the report of the {REMOTE_END}"),
+    ],
+)
+def test_no_success_without_both_reports_at_both_ends(by: list[str], sentence: str) -> None:
+    assert Session().report_lost(*by).verdict() == Verdict(sentence, None, [])
+
+
+@pytest.mark.parametrize(("direction", "writer"), [("input", INPUT), ("output", REMOTE)])
+@pytest.mark.parametrize(
+    ("written", "read", "failure"),
+    [
+        (end(count=1000), end(count=999), "1000 bytes were sent and 999 received"),
+        (end(count=0), end(count=1), "0 bytes were sent and 1 received"),
+        (end("broken"), end("broken"), "it is broken where it begins and broken where it ends"),
+        (end("finished"), end("broken"), "it is finished where it begins and broken where it ends"),
+        (end("broken"), end("finished"), "it is broken where it begins and finished where it ends"),
+        (end("broken"), end("stopped"), "it is broken where it begins and stopped where it ends"),
+        (end("stopped"), end("finished"), "it is stopped where it begins and finished where it ends"),
+        (end("stopped"), end("broken"), "it is stopped where it begins and broken where it ends"),
+        (end("open"), end("finished"), "it is open where it begins and finished where it ends"),
+        (end("finished"), end("open"), "it is finished where it begins and open where it ends"),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else value,
+)  # fmt: skip
+def test_a_stream_that_is_not_whole_at_both_ends_fails(
+    direction: str, writer: str, written: View, read: View, failure: str
+) -> None:
+    session = Session().direction(direction, written, read)
+    assert session.verdict().failure == f"the stream from the {writer} is broken: {failure}"
+
+
+@pytest.mark.parametrize("side", ["local", "remote"])
+@pytest.mark.parametrize("direction", ["input", "output"])
+def test_a_direction_that_one_end_does_not_know_fails(direction: str, side: str) -> None:
+    session = Session()
+    del getattr(session, side)["directions"][direction]
+    assert "is broken" in str(failure(session))
+
+
+@pytest.mark.parametrize(("direction", "reader"), [("input", REMOTE), ("output", OUTPUT)])
+@pytest.mark.parametrize("written", [end("stopped", 65536), end("finished", 1000), end("stopped", None)])
+def test_a_reader_that_ends_early_gives_a_warning_when_the_writers_status_is_accepted(
+    direction: str, reader: str, written: View
+) -> None:
+    session = Session().direction(direction, written, end("stopped", 10))
+    warning = f"{reader} ended without reading all that was sent to it"
+    assert session.verdict() == Verdict(None, None, [warning])
+
+
+def test_a_reader_that_read_all_but_the_end_of_file_gives_no_warning() -> None:
+    session = Session().direction("input", end("finished", 1000), end("stopped", 1000))
+    assert session.verdict() == Verdict(None, None, [])
+
+
+# The line of a command's words that tells the most
+
+
+@pytest.mark.parametrize(
+    ("stderr", "line"),
+    [
+        ("", ""),
+        ("\n \n\t\n", ""),
+        ("oops\n", "oops"),
+        ("oops", "oops"),
+        ("first\nlast\n", "last"),
+        (DD_FULL, "dd: writing to '/dev/full': No space left on device"),
+        ("1+0 records in\n1+0 records out\n", "1+0 records out"),
+        (
+            "dd: failed to open '/dev/st0': No such file or directory\n",
+            "dd: failed to open '/dev/st0': No such file or directory",
+        ),
+        (
+            "tar: /nonexistent: Cannot stat: No such file or directory\n"
+            "tar: Exiting with failure status due to previous errors\n",
+            "tar: /nonexistent: Cannot stat: No such file or directory",
+        ),
+        pytest.param(
+            "tar: Removing leading `/' from member names\n"
+            "tar: /nonexistent: Cannot stat: No such file or directory\n"
+            "tar: Exiting with failure status due to previous errors\n",
+            "tar: /nonexistent: Cannot stat: No such file or directory",
+            marks=pytest.mark.xfail(strict=True, reason="product bug: tar's notice is taken for its error"),
+        ),
+        (
+            "/srv/\n/srv/a\n/srv/b c\ntar: /srv/d: Cannot open: Permission denied\n/srv/e\n"
+            "tar: Exiting with failure status due to previous errors\n",
+            "tar: /srv/d: Cannot open: Permission denied",
+        ),
+        ("/srv/\n/srv/a\n/srv/b\n", "/srv/b"),
+        ("sh: 1: nonexistent: not found\n", "sh: 1: nonexistent: not found"),
+        ("/bin/sh: line 1: x: command not found\n", "/bin/sh: line 1: x: command not found"),
+        ("\ngzip: stdin: not in gzip format\n", "gzip: stdin: not in gzip format"),
+        ("[70000 bytes cut]\nlf a line\ncat: write error: Broken pipe\n", "cat: write error: Broken pipe"),
+        ("12 MiB 00:01\r24 MiB 00:02\rpv: write failed: Broken pipe\n", "pv: write failed: Broken pipe"),
+        ("  x: indented\n", "x: indented"),
+        ("\\xff\\xfe\n", "\\xff\\xfe"),
+    ],
+)  # fmt: skip
+def test_the_significant_line(stderr: str, line: str) -> None:
+    assert significant_line(stderr) == line
