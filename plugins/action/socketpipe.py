@@ -17,8 +17,6 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.command import (
     find_executable,
-    split_command,
-    to_bytes,
 )
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.errors import CommandError
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import (
@@ -35,6 +33,8 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specificati
     CommandSpec,
     Specification,
 )
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.text import to_bytes
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.words import split_command
 from ansible_collections.dds.socketpipe.plugins.modules.socketpipe import (
     LOCAL_COMMANDS,
     argument_spec,

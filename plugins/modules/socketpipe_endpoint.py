@@ -77,10 +77,7 @@ import sys
 from ansible.module_utils.basic import AnsibleModule
 
 if sys.version_info >= (3, 7):
-    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.command import (
-        find_executable,
-        to_bytes,
-    )
+    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.command import find_executable
     from ansible_collections.dds.socketpipe.plugins.module_utils._engine.endpoint import Endpoint
     from ansible_collections.dds.socketpipe.plugins.module_utils._engine.errors import CommandError
     from ansible_collections.dds.socketpipe.plugins.module_utils._engine.interrupts import (
@@ -89,6 +86,7 @@ if sys.version_info >= (3, 7):
     from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
         Specification,
     )
+    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.text import to_bytes
 
 
 def main():

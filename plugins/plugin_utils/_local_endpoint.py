@@ -26,7 +26,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specificati
     Specification,
 )
 
-_BOOT = "import runpy, sys; sys.path.insert(0, sys.argv[1]); runpy.run_module('_engine', run_name='__main__')"
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from _engine.__main__ import main; main()"
 #: Seconds between two looks at whether the playbook still runs.
 _WATCH_INTERVAL = 1.0
 #: Seconds for an endpoint that knows it is over: its own deadlines, and some more.

@@ -10,11 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.command import (
-    to_bytes,
-    to_text,
-)
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.text import to_bytes, to_text
 
 _ROLES = ("input", "remote", "output")
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, dds.socketpipe contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commands: from words to a process group, and what is kept of their words.
+"""Commands: from a specification to a process group, and what is kept of their words.
 
 Each command leads a session and process group of its own: it has no terminal that could
 ask a question at night, and it can be ended together with all that it started.
@@ -10,74 +10,20 @@ ask a question at night, and it can be ended together with all that it started.
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping
-from typing import IO, Any, Callable, Dict, List, Optional, Sequence, Union
+from typing import IO, Any, Callable, Dict, Optional
 
 from .errors import CommandError
 from .loop import READ, Loop
 from .specification import CommandSpec
+from .text import to_bytes, to_text
 
 #: Bytes kept of each stdout and stderr: enough for a tired reader, little enough for a log.
 TAIL_SIZE = 64 * 1024
 #: Seconds that a pipe may stay open after its command ended, held by something it left behind.
 LEFTOVER_GRACE = 1.0
-_SHELL = "/bin/sh"
-
-
-def split_command(role: str, command: Union[str, Sequence[Any]], shell: bool) -> List[str]:
-    """The argv of what a user wrote: a string, or a list that is argv already.
-
-    Raises CommandError for anything that can not be a command.
-    """
-    if isinstance(command, str):
-        words = [_SHELL, "-c", command] if shell else _split(role, command)
-        is_empty = not command.strip()
-    elif isinstance(command, (list, tuple)):
-        if shell:
-            raise CommandError(role, f"{role}: with 'shell' a command is one string, not a list")
-        words = [_word(role, word) for word in command]
-        is_empty = not words or not words[0]
-    else:
-        raise CommandError(role, f"{role}: a command is a string or a list of words, not {_kind(command)}")
-    if is_empty:
-        raise CommandError(role, f"{role}: the command is empty")
-    if any("\0" in word for word in words):
-        raise CommandError(role, f"{role}: a command can not hold a null character")
-    return words
-
-
-def _split(role: str, command: str) -> List[str]:
-    try:
-        return shlex.split(command)
-    except ValueError as error:
-        raise CommandError(role, f"{role}: can not be split into words: {error} in: {command}") from None
-
-
-def _word(role: str, word: Any) -> str:
-    if isinstance(word, bool) or not isinstance(word, (str, int, float)):
-        raise CommandError(role, f"{role}: the words of a list are strings or numbers, not {_kind(word)}")
-    return str(word)
-
-
-def _kind(value: Any) -> str:
-    """What a user calls a value of this type; Ansible gives types of its own."""
-    kinds = ((bool, "a boolean"), (Mapping, "a dictionary"), ((list, tuple), "a list"))
-    names = [name for kind, name in kinds if isinstance(value, kind)]
-    return (names or ["nothing" if value is None else f"'{value}'"])[0]
-
-
-def to_bytes(text: str) -> bytes:
-    """The bytes that a user's text stands for, whatever the locale: UTF-8, undecodable ones too."""
-    return text.encode("utf-8", "surrogateescape")
-
-
-def to_text(data: bytes) -> str:
-    r"""Any bytes as text that every log can take; undecodable ones as \xNN."""
-    return data.decode("utf-8", "backslashreplace")
 
 
 def find_executable(spec: CommandSpec) -> None:

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, TypeVar
 
 from .connector import Connector
 from .control import Message
 from .errors import NoPathError, ProtocolError, SessionError
 from .handshake import Purpose, Side
-from .listener import Listener
 from .loop import Loop
 from .peer import Peer
 from .proving import Address, Proven
 from .specification import Specification
+
+if TYPE_CHECKING:
+    from .listener import Listener
 
 T = TypeVar("T")
 
@@ -83,6 +85,8 @@ class Meeting:
                 peer.close()
 
     def _listen(self, descriptor: int) -> None:
+        from .listener import Listener  # the side that connects need not wait for it
+
         self._listener = Listener(
             self._loop,
             socket.socket(fileno=descriptor),

@@ -1,0 +1,24 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The yardstick: a command's standard input or output is a bare TCP socket, and nothing else.
+
+bare_tcp.py listen ADDRESS COMMAND...         prints its port; COMMAND reads from the socket
+bare_tcp.py connect ADDRESS PORT COMMAND...   COMMAND writes to the socket
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+role, address, *words = sys.argv[1:]
+if role == "listen":
+    listener = socket.create_server((address, 0))
+    print(listener.getsockname()[1], flush=True)
+    connection, end = listener.accept()[0], 0
+else:
+    connection, end = socket.create_connection((address, int(words.pop(0)))), 1
+os.dup2(connection.fileno(), end)
+os.execvp(words[0], words)

@@ -1,0 +1,95 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Direct mode costs nothing, and an empty task costs little more than any other.
+
+Both are ratios of medians of interleaved runs on this machine, printed, and held against a
+limit with room for a busy machine.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+import pytest
+from harness.ansible import MODULE, Ansible
+from harness.network import Target
+
+WRITER = ["dd", "if=/dev/zero", "bs=256k", "count=16384"]
+READER = ["dd", "of=/dev/null", "bs=256k"]
+RUNS = 7
+BARE_TCP = str(Path(__file__).parent / "bare_tcp.py")
+
+
+def gigabytes_per_second(dd_stderr: str) -> float:
+    size, seconds = re.findall(r"^(\d+) bytes .* copied, ([\d.]+) s", dd_stderr, re.MULTILINE)[0]
+    return int(size) / float(seconds) / 1e9
+
+
+def bare_tcp(target: Target) -> float:
+    """From the controller's namespace to the target's, over a bare socket."""
+    reader = subprocess.Popen(
+        target.words(sys.executable, BARE_TCP, "listen", target.address, *READER),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    with reader:
+        assert reader.stdout is not None
+        port = reader.stdout.readline().decode().strip()
+        words = [sys.executable, BARE_TCP, "connect", target.address, port, *WRITER]
+        writer = subprocess.run(words, capture_output=True, text=True, check=True)
+    return gigabytes_per_second(writer.stderr)
+
+
+def direct_mode(ansible: Ansible, target: Target) -> float:
+    task = {MODULE: {"input": WRITER, "remote": READER}}
+    result = ansible.play({target.name: target.inventory()}, [task])[-1]
+    assert result["bytes_sent"] == 4 << 30
+    return gigabytes_per_second(result["input"]["stderr"])
+
+
+def test_direct_mode_is_as_fast_as_a_bare_socket(
+    ansible: Ansible, target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare, direct = [], []
+    for _run in range(RUNS):
+        bare.append(bare_tcp(target))
+        direct.append(direct_mode(ansible, target))
+    ratio = median(direct) / median(bare)
+    with capsys.disabled():
+        print(
+            f"\n4 GiB, medians of {RUNS}: bare TCP {median(bare):.2f} GB/s ({min(bare):.2f}-{max(bare):.2f}), "
+        )
+        print(
+            f"direct mode {median(direct):.2f} GB/s ({min(direct):.2f}-{max(direct):.2f}), ratio {ratio:.3f}"
+        )
+    assert ratio >= 0.95
+
+
+def test_an_empty_task_costs_little_more_than_command(
+    ansible: Ansible, target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stamps = ansible.folder / "stamps"
+    ansible.environment.update(
+        ANSIBLE_CALLBACK_PLUGINS=str(Path(__file__).parent / "callback_plugins"),
+        ANSIBLE_CALLBACKS_ENABLED="stamps",
+        SOCKETPIPE_STAMPS=str(stamps),
+    )
+    pair = [{"ansible.builtin.command": "/bin/true"}, {MODULE: {"input": "/bin/true", "remote": "/bin/true"}}]
+    run = ansible.start({target.name: target.inventory()}, pair * 11)
+    run.wait()
+    lines = [line.split() for line in stamps.read_text(encoding="utf-8").splitlines()]
+    assert len(lines) == 22, run.output
+    # The first of each kind also pays for the login and for packing the module.
+    command, ours = ([float(line[1]) for line in lines[start::2]][1:] for start in (0, 1))
+    ratio = median(ours) / median(command)
+    with capsys.disabled():
+        print(
+            f"\nempty task, medians of 10: command {median(command):.3f} s, socketpipe {median(ours):.3f} s,"
+        )
+        print(f"ratio {ratio:.2f}")
+    assert ratio <= 1.35
