@@ -12,7 +12,6 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.command import (
@@ -61,6 +60,10 @@ display = Display()
 Result = dict[str, Any]
 
 
+class RefusalError(Exception):
+    """The task can not be done; the sentence is for the user."""
+
+
 class ActionModule(ActionBase):  # type: ignore[misc]
     """The socketpipe task."""
 
@@ -70,26 +73,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> Result:
         super().run(tmp, task_vars)
         self._task_vars = task_vars or {}
-        self._read_options()
-        skipped = self._skip_locally()
-        if skipped is not None:
-            return self._skipped(skipped)
-        failure = self._missing_locally()
-        if failure is not None:
-            return {"changed": False, "failed": True, "rc": None, "msg": failure}
-        return self._check() if self._task.check_mode else self._transfer()
+        try:
+            self._read_options()
+            skipped = self._skip_locally()
+            if skipped is not None:
+                return self._skipped(skipped)
+            self._find_local_executables()
+            return self._check() if self._task.check_mode else self._transfer()
+        except (RefusalError, CommandError) as error:
+            # Returned, not raised: a trace of our own lines helps nobody.
+            return {"changed": False, "failed": True, "rc": None, "msg": str(error)}
 
     # Options
 
     def _read_options(self) -> None:
         if self._task.async_val:
-            raise AnsibleActionFail("socketpipe does not support async yet: remove 'async'")
+            raise RefusalError("socketpipe does not support async: remove 'async' from the task")
         self._options = self._validate()
         self._commands = {role: self._options[role] for role in _ROLES if self._options[role] is not None}
-        try:
-            self._specs = {role: self._command_spec(role) for role in self._commands}
-        except CommandError as error:
-            raise AnsibleActionFail(str(error)) from None
+        self._specs = {role: self._command_spec(role) for role in self._commands}
 
     def _validate(self) -> dict[str, Any]:
         spec = argument_spec()
@@ -97,7 +99,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             spec[name]["type"] = "str"  # the target expands it
         _result, options = self.validate_argument_spec(argument_spec=spec, required_one_of=LOCAL_COMMANDS)
         if not 0 < options["timeout"] < float("inf"):
-            raise AnsibleActionFail("timeout: must be more than 0 seconds")
+            raise RefusalError("timeout: must be more than 0 seconds")
         return dict(options)
 
     def _command_spec(self, role: str) -> CommandSpec:
@@ -133,14 +135,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         folder = to_bytes(self._options["local_chdir"] or ".")
         return bool(glob.glob(os.path.join(folder, to_bytes(pattern))))
 
-    def _missing_locally(self) -> str | None:
-        """Which local command could not be started: that is known before anything connects."""
+    def _find_local_executables(self) -> None:
+        """What could not be started is refused before anything connects."""
         for role in self._local_roles:
             try:
                 find_executable(self._specs[role])
             except CommandError as error:
-                return f"{self._scene.command(role)}: {error}"
-        return None
+                raise RefusalError(f"{self._scene.command(role)}: {error}") from error
 
     def _skipped(self, reason: str) -> Result:
         did = "Would not run" if self._task.check_mode else "Did not run"
@@ -158,7 +159,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return self._without_view(answer)
         reason = answer["view"]["own"]["reason"]
         if reason is not None:
-            raise AnsibleActionFail(f"{self._scene.command('remote')}: {reason['text']}")
+            raise RefusalError(f"{self._scene.command('remote')}: {reason['text']}")
         result = {"changed": True, "rc": 0, "msg": "The commands would have run"}
         if not any(self._options[name] for name in _CONDITIONS):
             # As ansible.builtin.command does: without a condition nothing is known of changes.
@@ -183,9 +184,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 local_endpoint.give_up()
             local = local_endpoint.wait_ended()
         except LocalEndpointError as error:
-            raise AnsibleActionFail(
-                f"the local endpoint on {_CONTROLLER} ended unexpectedly: {error}"
-            ) from None
+            raise RefusalError(f"the local endpoint on {_CONTROLLER} ended unexpectedly: {error}") from error
         finally:
             local_endpoint.close()
         return self._result(local, remote, began)

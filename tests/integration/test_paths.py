@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.basic import _PY_MIN
 from harness.ansible import MODULE, Ansible, TaskResult
 from harness.network import Target, run
 
@@ -91,8 +92,10 @@ def test_every_python_of_this_machine_on_the_target(ansible: Ansible, target: Ta
         {target.name: host}, [{MODULE: {"input": "echo x", "remote": "cat", "output": "cat"}}]
     )[-1]
     version = tuple(map(int, python.parts[-3].split(".")[:2]))
-    if version >= (3, 8):
+    # ansible-core 2.16 has no such number: it goes further back than the engine does.
+    oldest = max(_PY_MIN, (3, 7)) if isinstance(_PY_MIN, tuple) else (3, 7)
+    if version >= oldest:
         assert (result.kind, result["stdout"]) == ("ok", "x\n"), result.msg
     else:
         assert result.kind == "failed"
-        assert "too old" in result.msg, result
+        assert "ansible_python_interpreter" in result.msg, result
