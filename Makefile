@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CORE ?= ansible-core
+CORE ?= ansible-core>=2.16
 WORKERS ?= 4
 PYTEST := $(BIN)/python -m pytest
 
@@ -43,7 +43,7 @@ system-packages:
 
 $(VENV)/core:
 	tests/tools/make-venv $(PYTHON) $(VENV)
-	$(BIN)/pip install --quiet "$(CORE)>=2.16"
+	$(BIN)/pip install --quiet "$(CORE)"
 	touch $@
 
 $(VENV)/tests: tests/requirements.txt $(VENV)/core

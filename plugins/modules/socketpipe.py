@@ -77,9 +77,9 @@ options:
   accept_rc:
     description:
       - The exit statuses that count as success, for each command.
-      - A command that a signal ended has the status 128 plus the number of the signal, as in a shell. A
-        command whose reader ended early ends like that, with 141 (SIGPIPE), or with the status that it
-        has for a write error.
+      - A command that a signal ended has the status 128 plus the number of the signal, as in a shell.
+      - Accepting 141 (SIGPIPE) of a command that writes says that its reader may end before it has read
+        everything, as C(head) does. Otherwise that fails the task.
       - For example, tar exits 1 when a file changed while it was read.
     type: dict
     default: {}

@@ -9,9 +9,10 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,14 @@ from harness.waiting import wait_until
 
 ENGINE = Path(__file__).parents[2] / "plugins" / "module_utils" / "_engine"
 
-_BOOT = "import runpy, sys; sys.path.insert(0, sys.argv[1]); runpy.run_module('_engine', run_name='__main__')"
+_BOOT = """
+import importlib, json, runpy, sys
+sys.path.insert(0, sys.argv[1])
+for name, value in json.loads(sys.argv[2]).items():
+    module, constant = name.split(".")
+    setattr(importlib.import_module("_engine." + module), constant, value)
+runpy.run_module("_engine", run_name="__main__")
+"""
 _MARK = "SOCKETPIPE_TEST_SESSION"
 
 View = dict[str, Any]
@@ -27,23 +35,38 @@ Words = Sequence[str]
 
 
 class EndpointProcess:
-    """An endpoint that follows *spec*. Its events and its stderr are files in *folder*."""
+    """An endpoint that follows *spec*, and listens on *listener* if there is one.
+
+    Its events and its stderr are files in *folder*. *mark* is in the environment of all
+    that it starts. *patience* gives constants of the engine, `module.NAME`, another value in
+    seconds.
+    """
 
     def __init__(
-        self, spec: dict[str, Any], key: bytes, folder: Path, mark: str, python: str = sys.executable
+        self,
+        spec: dict[str, Any],
+        key: bytes,
+        folder: Path,
+        *,
+        mark: str = "",
+        listener: socket.socket | None = None,
+        python: str = sys.executable,
+        patience: dict[str, float] | None = None,
     ) -> None:
         self._events = folder / f"{spec['side']}.events"
         self._errors = folder / f"{spec['side']}.errors"
+        descriptors = [] if listener is None else [listener.fileno()]
         with self._events.open("wb") as events, self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [python, "-I", "-S", "-c", _BOOT, str(ENGINE.parent)],
+                [python, "-I", "-S", "-c", _BOOT, str(ENGINE.parent), json.dumps(patience or {})],
                 stdin=subprocess.PIPE,
                 stdout=events,
                 stderr=errors,
+                pass_fds=descriptors,
                 env={**os.environ, _MARK: mark},
             )
         assert self.process.stdin is not None
-        order = {"key": key.hex(), "spec": spec}
+        order = {"key": key.hex(), "spec": {**spec, "listener": next(iter(descriptors), None)}}
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
         self.process.stdin.flush()
 
@@ -87,39 +110,53 @@ class EndpointProcess:
         self.process.send_signal(signal.SIGKILL)
 
 
-class Session:
-    """A session of the given commands, its two endpoints already started.
+def side_of(
+    side: str, commands: dict[str, Words], accept_rc: dict[str, list[int]], port: int
+) -> dict[str, Any]:
+    """That side's specification of a session of *commands*, without key and listener."""
+    return {
+        "side": side,
+        "commands": [
+            {"role": role, "argv": list(commands[role]), "accept_rc": accept_rc.get(role, [0]), "chdir": None}
+            for role in (["remote"] if side == "remote" else ["output", "input"])
+            if role in commands
+        ],
+        "directions": [role for role in ("input", "output") if role in commands],
+        "timeout": 10,
+        "candidates": [] if side == "local" else [["127.0.0.1", port]],
+    }
 
-    *accept_rc* maps roles to accepted statuses. The local side listens on 127.0.0.1.
+
+class Session:
+    """A session of the given *commands*, by role; its two endpoints are already started.
+
+    *accept_rc* maps roles to accepted statuses. The remote endpoint connects to the
+    port that *through* makes of the local one.
     """
 
     def __init__(
         self,
         folder: Path,
+        commands: dict[str, Words],
         *,
-        remote: Words,
-        input: Words | None = None,
-        output: Words | None = None,
         accept_rc: dict[str, list[int]] | None = None,
         python: str = sys.executable,
+        through: Callable[[int], int] = lambda port: port,
+        patience: dict[str, float] | None = None,
     ) -> None:
         self._mark = secrets.token_hex(8)
         key = secrets.token_bytes(32)
-        words = {"output": output, "remote": remote, "input": input}
-        accepted = accept_rc or {}
-        commands = {
-            role: {"role": role, "argv": list(argv), "accept_rc": accepted.get(role, [0]), "chdir": None}
-            for role, argv in words.items()
-            if argv is not None
-        }
-        directions = [role for role in ("input", "output") if role in commands]
-        common = {"directions": directions, "timeout": 10, "listen": False, "address": None, "candidates": []}
-        local = [command for role, command in commands.items() if role != "remote"]
-        listening = {"side": "local", "commands": local, "listen": True, "address": "127.0.0.1"}
-        self.local = EndpointProcess({**common, **listening}, key, folder, self._mark, python)
-        port = self.local.wait_for("listening")["port"]
-        connecting = {"side": "remote", "commands": [commands["remote"]], "candidates": [["127.0.0.1", port]]}
-        self.remote = EndpointProcess({**common, **connecting}, key, folder, self._mark, python)
+
+        def start(side: str, port: int, listener: socket.socket | None) -> EndpointProcess:
+            spec = side_of(side, commands, accept_rc or {}, port)
+            return EndpointProcess(
+                spec, key, folder, mark=self._mark, listener=listener, python=python, patience=patience
+            )
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            self.local = start("local", port, listener)
+        self.remote = start("remote", through(port), None)
 
     @property
     def endpoints(self) -> dict[str, EndpointProcess]:

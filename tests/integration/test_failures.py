@@ -145,10 +145,27 @@ def test_a_reader_may_end_early_when_the_writers_status_is_accepted(session: Ses
     result = session(
         remote=["cat", "/dev/zero"],
         output=sh("head -c 1000 | wc -c"),
-        accept_rc={"remote": [0, 1, 141]},
+        accept_rc={"remote": [0, 141]},
     )
     assert (result.kind, result["stdout"]) == ("ok", "1000\n"), result.msg
-    assert "ended without reading all" in result["warnings"][0]
+    assert "on controller ended after " in result["warnings"][0]
+
+
+@pytest.mark.parametrize("pause", [0, 1], ids=["the writer ends first", "the reader ends first"])
+def test_bytes_that_nobody_read_fail_the_task(session: Session, target: Target, pause: int) -> None:
+    """Whichever end is quicker."""
+    result = session(input=sh(f"echo 123456789; sleep {pause}"), remote=sh(f"sleep {1 - pause}; head -c 4"))
+    assert result.kind == "failed"
+    assert f" on {target.name} ended after " in result.msg
+    assert " of the 10 bytes from input command " in result.msg
+    assert "accept the status 141 (SIGPIPE) of input with accept_rc" in result.msg
+
+
+def test_a_reader_that_knows_the_end_need_not_wait_for_it(session: Session) -> None:
+    """tar x stops at the archive's own end mark."""
+    result = session(input=sh("echo 123456789; sleep 1"), remote=["head", "-c", "10"])
+    assert (result.kind, result["stdout"]) == ("ok", "123456789\n"), result.msg
+    assert "warnings" not in result
 
 
 def test_a_status_is_accepted_when_it_is_listed(session: Session, gate: CommitGate) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.counters import tcp_info, unread_bytes
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.data import DataConnection
+from harness.processes import state_of
 from harness.sockets import read_to_the_end, tcp_pair
 from harness.waiting import wait_until
 
@@ -319,8 +320,3 @@ def test_the_handshake_itself_is_not_counted() -> None:
 def has_fin(reader: DataConnection) -> bool:
     info = tcp_info(reader.sock)
     return info is not None and info.fin_arrived
-
-
-def state_of(pid: int) -> str:
-    """S for a process that waits."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

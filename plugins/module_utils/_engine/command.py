@@ -24,6 +24,8 @@ from .text import to_bytes, to_text
 TAIL_SIZE = 64 * 1024
 #: Seconds that a pipe may stay open after its command ended, held by something it left behind.
 LEFTOVER_GRACE = 1.0
+#: What a shell calls the status of a writer whose reader has ended.
+SIGPIPE_STATUS = 128 + signal.SIGPIPE
 
 
 def find_executable(spec: CommandSpec) -> None:
@@ -177,6 +179,11 @@ class Command:
     @property
     def is_accepted(self) -> bool:
         return self.rc in self.spec.accept_rc
+
+    @property
+    def may_be_stopped(self) -> bool:
+        """Whether its reader may end before it: the user accepts the broken pipe."""
+        return SIGPIPE_STATUS in self.spec.accept_rc
 
     def failure(self) -> CommandError:
         how = f"exited {self.rc}" if self.signal_name is None else f"was ended by {self.signal_name}"

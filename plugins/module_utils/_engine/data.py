@@ -97,14 +97,10 @@ class DataConnection:
         return info.fin_arrived and unread_bytes(self.sock) == 0
 
     def count_sent(self) -> Optional[int]:
-        """Payload bytes: all that was written after `finish`, else what was acknowledged."""
-        if self._finished:
-            written = written_bytes(self.sock)
-            return None if written is None else written - self._sent_before - 1
-        info = tcp_info(self.sock)
-        if info is None or info.acked is None:
-            return None
-        return max(0, info.acked - self._sent_before)
+        """Payload bytes that the writing command has written."""
+        written = written_bytes(self.sock)
+        fin = 1 if self._finished else 0
+        return None if written is None else written - fin - self._sent_before
 
     def count_received(self) -> Optional[int]:
         """Payload bytes that the reading command has taken."""

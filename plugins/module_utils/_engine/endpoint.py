@@ -190,17 +190,25 @@ class Endpoint:
         """Settle what the command read, then what it wrote: a broken stream in is no whole
         stream out. A command that failed with its connections intact is the culprit."""
         command = self._commands[role]
+        is_accepted = self._is_accepted(command)
         read, written = self._read_by(role), self._written_by(role)
         is_victim = self._reason is not None or any(end.is_broken for end in [*read, *written])
         for reading in read:
-            self._reader_ended(reading, command.is_accepted)
-        is_whole = command.is_accepted and not any(end.is_broken for end in read)
+            self._reader_ended(reading, is_accepted)
+        is_whole = is_accepted and not any(end.is_broken for end in read)
         for writing in written:
             writing.writer_ended(is_whole=is_whole)
         if is_victim:
             self._victims.append(role)
-        elif not command.is_accepted:
+        elif not is_accepted:
             self.loop.fail(command.failure())
+
+    def _is_accepted(self, command: Command) -> bool:
+        """A writer whose reader has ended gets SIGPIPE or, just then, a write error: accepting
+        the one accepts the other."""
+        written = self._written_by(command.spec.role)
+        was_stopped = any(end.state is State.STOPPED for end in written)
+        return command.is_accepted or (was_stopped and command.may_be_stopped)
 
     def _reader_ended(self, end: ReadingEnd, is_accepted: bool) -> None:
         end.reader_ended(is_accepted=is_accepted)
@@ -261,8 +269,9 @@ class Endpoint:
         commands = {
             role: dict(
                 command.report(),
-                is_accepted=command.is_accepted,
+                is_accepted=self._is_accepted(command),
                 is_victim=role in self._victims,
+                may_be_stopped=command.may_be_stopped,
             )
             for role, command in self._commands.items()
         }

@@ -9,6 +9,8 @@ which words of the system, and what to do.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from typing import Any, Dict, List, NamedTuple, Optional
 
@@ -23,6 +25,8 @@ _PEER = {"local": "remote", "remote": "local"}
 #: Kinds of reasons, those nearest to the cause first: what an endpoint knows of itself
 #: comes before what it saw of the other.
 _KINDS = ("command", "connect", "protocol", "interrupted", "network", "lost")
+#: What the system says of each error.
+_SYSTEM_WORDS = frozenset(os.strerror(number) for number in errno.errorcode if number)
 #: How a program speaks of its own errors: its name, a colon, the words.
 _ERROR_LINE = re.compile(r"^[\w./+-]+: \S")
 
@@ -63,8 +67,13 @@ def judge(local: View, remote: View, scene: Scene) -> Verdict:
     victim = _first(commands, is_victim=True)
     if victim is not None:
         return Verdict(_command_failure(victim, reports, scene), victim, [])
-    failure = _missing_report(local, remote, scene) or _uneven_direction(reports, scene)
-    return Verdict(failure, None, _warnings(reports, scene))
+    missing = _missing_report(local, remote, scene)
+    if missing is not None:
+        return Verdict(missing, None, [])
+    streams = _streams(reports, commands, scene)
+    broken = [stream.failure for stream in streams if stream.failure is not None]
+    warnings = [stream.warning for stream in streams if stream.warning is not None]
+    return Verdict(next(iter(broken), None), None, warnings)
 
 
 def _commands(reports: Dict[str, Report]) -> Dict[str, Report]:
@@ -111,10 +120,15 @@ def _pipe_cause(role: str, reports: Dict[str, Report], scene: Scene) -> str:
 
 
 def significant_line(stderr: str) -> str:
-    """The line of *stderr* that most likely says what was wrong."""
+    """The line of *stderr* that most likely says what was wrong.
+
+    That is the first with words of the system, else the first in which a program
+    speaks of itself, else the last.
+    """
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if _ERROR_LINE.match(line)]
-    return (errors or lines[-1:] or [""])[0]
+    of_system = [line for line in lines if any(words in line for words in _SYSTEM_WORDS)]
+    of_program = [line for line in lines if _ERROR_LINE.match(line)]
+    return (of_system or of_program or lines[-1:] or [""])[0]
 
 
 def _reason_failure(reason: Report, scene: Scene) -> str:
@@ -154,34 +168,36 @@ def _missing_report(local: View, remote: View, scene: Scene) -> Optional[str]:
     return None
 
 
-def _uneven_direction(reports: Dict[str, Report], scene: Scene) -> Optional[str]:
+class _Stream(NamedTuple):
+    failure: Optional[str] = None
+    warning: Optional[str] = None
+
+
+def _streams(reports: Dict[str, Report], commands: Dict[str, Report], scene: Scene) -> List[_Stream]:
+    """What is to be said of each direction, all commands having ended well."""
+    streams = []
     for direction, sender in _SENDER.items():
         written = reports[sender]["directions"].get(direction)
         read = reports[_PEER[sender]]["directions"].get(direction)
-        if written is None and read is None:
-            continue
-        failure = _uneven(written or {}, read or {})
-        if failure is not None:
-            return f"the stream from the {scene.command(_WRITER[direction])} is broken: {failure}"
-    return None
+        if written is not None or read is not None:
+            may_be_stopped = commands[_WRITER[direction]]["may_be_stopped"]
+            streams.append(_stream(direction, written or {}, read or {}, may_be_stopped, scene))
+    return streams
 
 
-def _uneven(written: Report, read: Report) -> Optional[str]:
-    if read.get("state") == "stopped" and written.get("state") in ("stopped", "finished"):
-        return None
-    if written.get("state") != "finished" or read.get("state") != "finished":
-        return f"it is {written.get('state')} where it begins and {read.get('state')} where it ends"
-    sent, received = written["bytes"], read["bytes"]
-    if sent is not None and received is not None and sent != received:
-        return f"{sent} bytes were sent and {received} received"
-    return None
-
-
-def _warnings(reports: Dict[str, Report], scene: Scene) -> List[str]:
-    warnings = []
-    for direction, reader in _READER.items():
-        written = reports[_SENDER[direction]]["directions"].get(direction)
-        read = reports[_PEER[_SENDER[direction]]]["directions"].get(direction)
-        if read is not None and read["state"] == "stopped" and written != dict(read, state="finished"):
-            warnings.append(f"{scene.command(reader)} ended without reading all that was sent to it")
-    return warnings
+def _stream(direction: str, written: Report, read: Report, may_be_stopped: bool, scene: Scene) -> _Stream:
+    writer, reader = scene.command(_WRITER[direction]), scene.command(_READER[direction])
+    states = (written.get("state"), read.get("state"))
+    sent, received = written.get("bytes"), read.get("bytes")
+    is_even = None in (sent, received) or sent == received
+    if states not in (("finished", "finished"), ("finished", "stopped"), ("stopped", "stopped")):
+        return _Stream(f"the stream from {writer} is {states[0]} there and {states[1]} at its reader")
+    if is_even:
+        return _Stream()
+    if states[1] == "finished":
+        return _Stream(f"{sent} bytes left {writer}, and {received} reached {reader}")
+    part = f"{reader} ended after {received} of the {sent} bytes from {writer}"
+    if may_be_stopped:
+        return _Stream(warning=part)
+    role = _WRITER[direction]
+    return _Stream(f"{part}; if it may, accept the status 141 (SIGPIPE) of {role} with accept_rc")

@@ -1,0 +1,326 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The connector: all candidates side by side, again and again, and what is said of each."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine import connector as connectors
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine import proving
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.connector import Connector
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Purpose, Side
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.listener import Listener
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.loop import READ, Loop
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.proving import Address, Proven
+from harness.sockets import KEY, run_until
+
+OTHER_KEY = bytes(32)
+
+
+class Scene:
+    """A connector of the remote side, and what it finds at its candidates."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._listeners: list[Listener] = []
+        self._socks: list[socket.socket] = []
+        self._connectors: list[Connector] = []
+        self.proven: list[Proven] = []
+        self.let_in: list[Proven] = []
+
+    def bound(self, host: str = "127.0.0.1") -> socket.socket:
+        """A port that refuses connections until somebody listens there."""
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        sock.bind((host, 0))
+        self._socks.append(sock)
+        return sock
+
+    def silent(self, *, backlog: int = 10) -> socket.socket:
+        """A port where connections are taken, and nothing is ever said."""
+        sock = self.bound()
+        sock.listen(backlog)
+        return sock
+
+    def dead(self) -> socket.socket:
+        """A port where not even the connection is taken: its backlog is full."""
+        sock = self.silent(backlog=0)
+        for _ in range(2):
+            stranger = socket.socket()
+            stranger.setblocking(False)
+            stranger.connect_ex(sock.getsockname())
+            self._socks.append(stranger)
+        return sock
+
+    def talking(self, words: bytes) -> socket.socket:
+        """A port where each connection is told *words*, and no more."""
+        sock = self.silent()
+        sock.setblocking(False)
+
+        def greet(events: int) -> None:
+            stranger = sock.accept()[0]
+            stranger.sendall(words)
+            stranger.shutdown(socket.SHUT_WR)
+            self._socks.append(stranger)  # to close it with HELLO unread would be a reset
+
+        self._loop.watch(sock.fileno(), READ, greet)
+        return sock
+
+    def listen(self, sock: socket.socket, key: bytes = KEY, side: Side = Side.LOCAL) -> socket.socket:
+        """The session's own listener, from now on, on *sock*."""
+        sock.listen()
+        listener = Listener(self._loop, sock.dup(), key=key, side=side, on_proven=self.let_in.append)
+        self._listeners.append(listener)
+        return sock
+
+    def connect(self, *candidates: socket.socket | Address, purpose: Purpose = Purpose.CONTROL) -> Connector:
+        addresses = [one.getsockname()[:2] if isinstance(one, socket.socket) else one for one in candidates]
+        connector = Connector(
+            self._loop,
+            addresses,
+            key=KEY,
+            side=Side.REMOTE,
+            purpose=purpose,
+            on_proven=self.proven.append,
+        )
+        self._connectors.append(connector)
+        return connector
+
+    def wait_for(self, condition: Callable[[], Any], what: str) -> None:
+        run_until(self._loop, condition, what)
+
+    def wait_for_proof(self) -> Proven:
+        self.wait_for(lambda: self.proven, "a proven connection")
+        return self.proven[0]
+
+    def wait_for_tries(self, connector: Connector, count: int) -> dict[str, Any]:
+        """The attempt at the only candidate, once it was tried so often and has failed."""
+
+        def has_failed() -> bool:
+            (attempt,) = connector.attempts()
+            return attempt["tries"] >= count and attempt["outcome"] not in NOT_ENDED
+
+        self.wait_for(has_failed, f"{count} tries")
+        return connector.attempts()[0]
+
+    def close(self) -> None:
+        for one in (*self._connectors, *self._listeners):
+            one.close()
+        for proven in (*self.proven, *self.let_in):
+            proven.sock.close()
+        for sock in self._socks:
+            sock.close()
+
+
+#: Outcomes of a try that has not ended.
+NOT_ENDED = ("not tried yet", "no answer", "connected, but nothing came back")
+
+
+@pytest.fixture
+def scene(loop: Loop) -> Iterator[Scene]:
+    scene = Scene(loop)
+    yield scene
+    scene.close()
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_listener_that_knows_the_key_is_found(scene: Scene, host: str, purpose: Purpose) -> None:
+    sock = scene.listen(scene.bound(host))
+    connector = scene.connect(sock, purpose=purpose)
+    proven = scene.wait_for_proof()
+    assert (proven.handshake.purpose, proven.is_connector) == (purpose, True)
+    assert (proven.peer, proven.own[0]) == (sock.getsockname()[:2], host)
+    assert connector.attempts() == [
+        {"address": host, "port": sock.getsockname()[1], "tries": 1, "outcome": "proven"}
+    ]
+
+
+def test_a_name_is_resolved(scene: Scene) -> None:
+    sock = scene.listen(scene.bound())
+    scene.connect(("localhost", sock.getsockname()[1]))
+    assert scene.wait_for_proof().peer == sock.getsockname()
+
+
+# What fails is tried again, and the list of attempts says so
+
+
+def test_a_refused_candidate_is_tried_again_until_somebody_listens(scene: Scene) -> None:
+    sock = scene.bound()
+    connector = scene.connect(sock)
+    attempt = scene.wait_for_tries(connector, 3)
+    assert attempt["outcome"] == "Connection refused"
+    scene.listen(sock)
+    scene.wait_for_proof()
+    (attempt,) = connector.attempts()
+    assert attempt["tries"] > 3
+    assert attempt["outcome"] == "proven"
+
+
+@pytest.mark.parametrize(
+    ("words", "outcome"),
+    [
+        (b"", "connected, but it closed the connection during the handshake"),
+        (b"socketpipe", "connected, but it closed the connection during the handshake"),
+        (
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+            "connected, but what it sent is not a socketpipe handshake of the other side",
+        ),
+        (
+            b"socketpipe\x02",
+            "connected, but it speaks version 2 of the protocol, this side version 1",
+        ),
+    ],
+)
+def test_a_stranger_at_a_candidate_is_told_of_and_tried_again(
+    scene: Scene, words: bytes, outcome: str
+) -> None:
+    connector = scene.connect(scene.talking(words))
+    assert scene.wait_for_tries(connector, 2)["outcome"] == outcome
+    assert scene.proven == []
+
+
+@pytest.mark.parametrize(
+    ("key", "side", "outcome"),
+    [
+        (OTHER_KEY, Side.LOCAL, "connected, but it does not know this session's key"),
+        (KEY, Side.REMOTE, "connected, but it closed the connection during the handshake"),
+    ],
+    ids=["another session", "our own side"],
+)
+def test_a_listener_that_is_not_the_peer_is_told_of(
+    scene: Scene, key: bytes, side: Side, outcome: str
+) -> None:
+    connector = scene.connect(scene.listen(scene.bound(), key, side))
+    assert scene.wait_for_tries(connector, 2)["outcome"] in (
+        outcome,
+        "connected, but Connection reset by peer",
+    )
+    assert (scene.proven, scene.let_in) == ([], [])
+
+
+def test_a_silent_candidate_is_given_up_and_tried_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proving, "HANDSHAKE_TIMEOUT", 0.1)
+    connector = scene.connect(scene.silent())
+    assert scene.wait_for_tries(connector, 2)["outcome"].startswith(
+        "connected, but it did not complete the handshake"
+    )
+
+
+def test_while_a_candidate_is_silent_the_list_says_so(scene: Scene) -> None:
+    connector = scene.connect(scene.silent())
+    silent = "connected, but nothing came back"
+    scene.wait_for(lambda: connector.attempts()[0]["outcome"] == silent, silent)
+
+
+def test_a_candidate_that_takes_no_connection_is_tried_afresh(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert connectors.CONNECT_TIMEOUT == 10
+    monkeypatch.setattr(connectors, "CONNECT_TIMEOUT", 0.1)
+    connector = scene.connect(scene.dead())
+    scene.wait_for(lambda: connector.attempts()[0]["tries"] >= 2, "a second try")
+    assert connector.attempts()[0]["outcome"] == "no answer"
+
+
+def test_a_name_that_does_not_exist_is_told_of_and_tried_again(scene: Scene) -> None:
+    connector = scene.connect(("nonexistent.invalid", 1))
+    scene.wait_for(lambda: connector.attempts()[0]["tries"] >= 1, "a failed look-up")
+    (attempt,) = connector.attempts()
+    assert attempt["address"] == "nonexistent.invalid"
+    assert attempt["outcome"]
+    assert attempt["outcome"] not in NOT_ENDED
+
+
+def test_an_address_that_can_not_be_connected_to_is_told_of(scene: Scene) -> None:
+    """TCP has no broadcast: the system refuses before a packet is sent."""
+    assert (
+        scene.wait_for_tries(scene.connect(("255.255.255.255", 9)), 2)["outcome"] == "Network is unreachable"
+    )
+
+
+def test_the_pauses_between_tries_grow_and_have_an_end(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1 + 8 * 2 hundredths of a second: without growth it were 9, without an end 511."""
+    monkeypatch.setattr(connectors, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(connectors, "LAST_PAUSE", 0.02)
+    began = time.monotonic()
+    scene.wait_for_tries(scene.connect(scene.bound()), 10)
+    assert 0.17 <= time.monotonic() - began < 3
+
+
+# Candidates do not wait for each other
+
+
+@pytest.mark.parametrize(
+    "bad", [Scene.silent, Scene.dead, Scene.bound, lambda scene: ("nonexistent.invalid", 1)],
+    ids=["silent", "dead", "refusing", "a name that is not there"],
+)  # fmt: skip
+def test_a_bad_candidate_does_not_delay_a_good_one(scene: Scene, bad: Callable[[Scene], Any]) -> None:
+    good = scene.listen(scene.bound())
+    began = time.monotonic()
+    scene.connect(bad(scene), good)
+    assert scene.wait_for_proof().peer == good.getsockname()
+    assert time.monotonic() - began < 2
+
+
+def test_many_bad_candidates_do_not_delay_a_good_one(scene: Scene) -> None:
+    good = scene.listen(scene.bound())
+    began = time.monotonic()
+    scene.connect(*[scene.silent() for _ in range(8)], good)
+    assert scene.wait_for_proof().peer == good.getsockname()
+    assert time.monotonic() - began < 9 * connectors.STAGGER + 2
+
+
+def test_the_usual_case_leaves_no_trace_on_later_candidates(scene: Scene) -> None:
+    """The first candidate proves itself before the second one's turn, and the session closes."""
+    other = scene.silent()
+    connector = scene.connect(scene.listen(scene.bound()), other)
+    scene.wait_for_proof()
+    connector.close()
+    assert connector.attempts()[1] == {
+        "address": "127.0.0.1", "port": other.getsockname()[1], "tries": 0, "outcome": "not tried yet"
+    }  # fmt: skip
+    other.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        other.accept()
+
+
+def test_each_good_candidate_is_handed_over_once(scene: Scene) -> None:
+    """Which of them is used is not the connector's to say."""
+    socks = [scene.listen(scene.bound()) for _ in range(2)]
+    connector = scene.connect(*socks)
+    scene.wait_for(lambda: len(scene.proven) == 2, "both")
+    assert [proven.peer for proven in scene.proven] == [sock.getsockname() for sock in socks]
+    assert [attempt["tries"] for attempt in connector.attempts()] == [1, 1]
+
+
+def test_after_close_nothing_is_tried_any_more(scene: Scene, loop: Loop) -> None:
+    sock = scene.bound()
+    connector = scene.connect(sock, scene.silent(), ("nonexistent.invalid", 1))
+    scene.wait_for(lambda: connector.attempts()[1]["tries"], "both are at work")
+    connector.close()
+    before = connector.attempts()
+    sock.listen()
+    sock.setblocking(False)
+    over: list[bool] = []
+    loop.after(4 * connectors.FIRST_PAUSE, lambda: over.append(True))
+    loop.run_until(lambda: over)
+    assert [one["tries"] for one in connector.attempts()[:2]] == [one["tries"] for one in before[:2]]
+    with pytest.raises(BlockingIOError):
+        sock.accept()
+
+
+def test_not_one_byte_behind_the_handshake_is_read(scene: Scene) -> None:
+    scene.connect(scene.listen(scene.bound()))
+    proven = scene.wait_for_proof()
+    scene.wait_for(lambda: scene.let_in, "the other end")
+    scene.let_in[0].sock.sendall(b"payload")
+    proven.sock.settimeout(5)
+    assert proven.sock.recv(100) == b"payload"

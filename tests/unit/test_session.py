@@ -1,0 +1,345 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whole sessions: two endpoints as processes, real commands, real deaths."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Scene, Verdict, judge
+from harness.middlebox import Middlebox
+from harness.sessions import Session, Words
+from harness.streams import CommitGate, sh
+from harness.waiting import wait_until
+
+SIZE = 3_000_000
+
+
+def interpreters() -> dict[str, str]:
+    """This Python, and every other one from 3.7 to 3.13 that pyenv has, by version."""
+    found = {"running": sys.executable}
+    for folder in sorted(Path.home().glob(".pyenv/versions/3.*")):
+        minor = int(folder.name.split(".")[1])
+        if 7 <= minor <= 13:
+            found[folder.name] = str(folder / "bin" / "python3")
+    return found
+
+
+PYTHONS = pytest.mark.parametrize("python", interpreters().values(), ids=interpreters().keys())
+
+
+class Ended:
+    """How a session ended: the two views, and the verdict."""
+
+    def __init__(self, local: dict[str, Any], remote: dict[str, Any], commands: dict[str, Words]) -> None:
+        self.reports = {"local": local["own"], "remote": remote["own"]}
+        scene = Scene({"local": "here", "remote": "there"}, {role: role for role in commands})
+        self.verdict: Verdict = judge(local, remote, scene)
+
+    def reason(self, side: str) -> dict[str, Any]:
+        reason: dict[str, Any] = self.reports[side]["reason"]
+        assert reason is not None, f"the {side} endpoint had no reason to abort"
+        return reason
+
+    def bytes(self, direction: str) -> set[int | None]:
+        return {report["directions"][direction]["bytes"] for report in self.reports.values()}
+
+    def command(self, role: str) -> dict[str, Any]:
+        command: dict[str, Any] = self.reports["remote" if role == "remote" else "local"]["commands"][role]
+        return command
+
+
+class Starter:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.sessions: list[Session] = []
+        self._commands: dict[str, Words] = {}
+
+    def start(self, commands: dict[str, Words], **options: Any) -> Session:
+        self._commands = commands
+        self.sessions.append(Session(self._folder, commands, **options))
+        return self.sessions[-1]
+
+    def end(self, session: Session) -> Ended:
+        return Ended(*session.wait_ended(), self._commands)
+
+    def run(self, commands: dict[str, Words], **options: Any) -> Ended:
+        return self.end(self.start(commands, **options))
+
+
+@pytest.fixture
+def sessions(tmp_path: Path) -> Iterator[Starter]:
+    """Sessions that end, whatever happens, and leave no process behind."""
+    starter = Starter(tmp_path)
+    yield starter
+    for session in starter.sessions:
+        session.close()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> bytes:
+    """Random bytes, which are also in the file `data`."""
+    data = os.urandom(SIZE)
+    (tmp_path / "data").write_bytes(data)
+    return data
+
+
+# What arrives is what was sent, on every Python
+
+
+@PYTHONS
+def test_push(sessions: Starter, tmp_path: Path, data: bytes, python: str) -> None:
+    gate = CommitGate(tmp_path)
+    ended = sessions.run({"input": ["cat", f"{tmp_path}/data"], "remote": gate.argv}, python=python)
+    assert ended.verdict == Verdict(None, None, [])
+    assert ended.bytes("input") == {SIZE}
+    assert gate.whole.read_bytes() == data
+
+
+@PYTHONS
+def test_pull(sessions: Starter, tmp_path: Path, data: bytes, python: str) -> None:
+    gate = CommitGate(tmp_path)
+    ended = sessions.run({"remote": ["cat", f"{tmp_path}/data"], "output": gate.argv}, python=python)
+    assert ended.verdict == Verdict(None, None, [])
+    assert ended.bytes("output") == {SIZE}
+    assert gate.whole.read_bytes() == data
+
+
+@PYTHONS
+def test_filter(sessions: Starter, tmp_path: Path, data: bytes, python: str) -> None:
+    gate = CommitGate(tmp_path)
+    commands = {"input": ["cat", f"{tmp_path}/data"], "remote": sh("cat; echo more"), "output": gate.argv}
+    ended = sessions.run(commands, python=python)
+    assert ended.verdict == Verdict(None, None, [])
+    assert (ended.bytes("input"), ended.bytes("output")) == ({SIZE}, {SIZE + 5})
+    assert gate.whole.read_bytes() == data + b"more\n"
+
+
+def test_nothing_is_a_stream_too(sessions: Starter, tmp_path: Path) -> None:
+    gate = CommitGate(tmp_path)
+    ended = sessions.run({"input": ["true"], "remote": ["cat"], "output": gate.argv})
+    assert ended.verdict == Verdict(None, None, [])
+    assert (ended.bytes("input"), ended.bytes("output")) == ({0}, {0})
+    assert gate.whole.read_bytes() == b""
+
+
+def test_without_output_what_remote_prints_is_kept(sessions: Starter) -> None:
+    ended = sessions.run({"input": ["echo", "abc"], "remote": ["wc", "-c"]})
+    assert ended.command("remote")["stdout"].strip() == "4"
+
+
+def test_without_input_remote_has_nothing_to_read(sessions: Starter) -> None:
+    ended = sessions.run({"remote": sh("cat; echo end"), "output": ["cat"]})
+    assert ended.command("output")["stdout"] == "end\n"
+
+
+@pytest.mark.xfail(strict=True, reason="product bug: the report does not fit into a control message")
+def test_commands_may_say_all_that_is_kept_of_them_in_any_bytes(sessions: Starter) -> None:
+    """Three full tails, in characters that JSON makes six of."""
+    noise = "head -c 70000 /dev/zero"
+    commands = {
+        "input": sh(f"{noise} >&2"),
+        "remote": sh(f"cat; {noise} >&2"),
+        "output": sh(f"cat; {noise}; {noise} >&2"),
+    }
+    assert sessions.run(commands).verdict == Verdict(None, None, [])
+
+
+def test_nothing_is_left_of_a_session(sessions: Starter) -> None:
+    session = sessions.start({"input": ["true"], "remote": ["cat"], "output": ["cat"]})
+    sessions.end(session)
+    assert session.processes() == {}
+    assert (session.local.errors, session.remote.errors) == ("", "")
+
+
+# Failures
+
+
+@pytest.mark.parametrize("role", ["input", "remote", "output"])
+def test_a_failing_command_fails_the_session_and_no_reader_commits(
+    sessions: Starter, tmp_path: Path, role: str
+) -> None:
+    gate = CommitGate(tmp_path)
+    commands = {
+        "input": sh("head -c 100000 /dev/zero"),
+        "remote": ["cat"],
+        "output": sh(gate.script),
+        role: sh("head -c 1000 /dev/zero; echo x: oops >&2; exit 3"),
+    }
+    ended = sessions.run(commands)
+    where = {"input": "here", "remote": "there", "output": "here"}[role]
+    assert ended.verdict == Verdict(f"{role} command '{role}' on {where} exited 3: x: oops", role, [])
+    assert not gate.whole.exists()
+
+
+@pytest.mark.parametrize("role", ["input", "remote", "output"])
+def test_a_missing_executable_starts_nothing(sessions: Starter, tmp_path: Path, role: str) -> None:
+    commands = {one: sh(f"cat; : > {tmp_path}/{one}") for one in ("input", "remote", "output")}
+    session = sessions.start({**commands, role: ["./nonexistent"]})
+    if role != "remote":
+        # Whoever asked for the session has its local side's view, and gives it up.
+        session.local.wait_ended()
+        session.remote.let_go()
+    ended = sessions.end(session)
+    assert "there is no file './nonexistent'" in str(ended.verdict.failure)
+    assert [path.name for path in tmp_path.iterdir() if path.name in commands] == []
+
+
+def test_a_reader_that_ends_early_breaks_the_pipe_as_in_a_shell(sessions: Starter) -> None:
+    commands = {"input": sh("trap '' PIPE; cat /dev/zero; exit 0"), "remote": ["head", "-c", "10"]}
+    ended = sessions.run(commands)
+    warning = "remote command 'remote' on there ended without reading all that was sent to it"
+    assert ended.verdict == Verdict(None, None, [warning])
+
+
+# Deaths in the middle
+
+
+PUSH, PULL = ("input", "remote"), ("remote", "output")
+#: Writes a little, again and again, until it can not.
+ENDLESS = "while head -c 100000 /dev/zero; do sleep 0.01; done"
+
+
+def streaming(gate: CommitGate, roles: tuple[str, str]) -> dict[str, Words]:
+    """A writer that never ends and a reader that commits what it read whole."""
+    writer, reader = roles
+    return {writer: sh(ENDLESS), reader: gate.argv}
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("killed", ["local", "remote"])
+@pytest.mark.parametrize("roles", [PUSH, PULL], ids=["push", "pull"])
+def test_when_an_endpoint_dies_all_ends_and_no_reader_commits(
+    sessions: Starter, tmp_path: Path, roles: tuple[str, str], killed: str, signum: signal.Signals
+) -> None:
+    gate = CommitGate(tmp_path)
+    session = sessions.start(streaming(gate, roles))
+    wait_until(gate.has_bytes, "the stream flows")
+    began = time.monotonic()
+    session.endpoints[killed].process.send_signal(signum)
+    survivor = session.endpoints["remote" if killed == "local" else "local"]
+    view = survivor.wait_ended(timeout=15)
+    wait_until(lambda: session.processes() == {}, "no process is left", timeout=15)
+    assert time.monotonic() - began < 15
+    assert not gate.whole.exists()
+    reason = view["own"]["reason"]
+    if signum == signal.SIGKILL:
+        assert reason["kind"] == "lost"
+    else:
+        assert (reason["kind"], reason["by"]) == ("interrupted", "peer")
+        assert reason["text"] == f"it was ended by {signum.name}"
+
+
+@pytest.mark.parametrize("roles", [PUSH, PULL], ids=["push", "pull"])
+def test_the_reader_at_the_surviving_side_sees_an_error(
+    sessions: Starter, tmp_path: Path, roles: tuple[str, str]
+) -> None:
+    """Not only does it not commit: it has time to say what it saw."""
+    writer, reader = roles
+    status = tmp_path / "status"
+    commands = {
+        writer: sh(ENDLESS),
+        reader: sh(f"cat > {tmp_path}/f; echo $? > {status}.part; mv {status}.part {status}"),
+    }
+    session = sessions.start(commands)
+    wait_until(lambda: (tmp_path / "f").exists() and (tmp_path / "f").stat().st_size, "the stream flows")
+    session.endpoints["local" if writer == "input" else "remote"].kill()
+    wait_until(status.exists, "the reader's end")
+    assert status.read_text() == "1\n"
+
+
+@pytest.mark.parametrize("roles", [PUSH, PULL], ids=["push", "pull"])
+def test_when_whoever_asked_goes_away_all_ends(
+    sessions: Starter, tmp_path: Path, roles: tuple[str, str]
+) -> None:
+    gate = CommitGate(tmp_path)
+    session = sessions.start(streaming(gate, roles))
+    wait_until(gate.has_bytes, "the stream flows")
+    session.local.let_go()
+    ended = sessions.end(session)
+    assert ended.reason("local")["kind"] == "interrupted"
+    assert ended.reason("remote")["by"] == "peer"
+    assert not gate.whole.exists()
+    wait_until(lambda: session.processes() == {}, "no process is left")
+
+
+CUTS = pytest.mark.parametrize(
+    "number", [0, 1], ids=["the control connection is cut", "the data connection is cut"]
+)
+
+
+@pytest.fixture
+def cut(sessions: Starter, tmp_path: Path) -> Iterator[Callable[[tuple[str, str], int], Ended]]:
+    """A session, one of whose connections is cut in the middle by something on the way."""
+    boxes: list[Middlebox] = []
+
+    def through(port: int) -> int:
+        boxes.append(Middlebox(port))
+        return boxes[0].port
+
+    def cut(roles: tuple[str, str], number: int) -> Ended:
+        gate = CommitGate(tmp_path)
+        session = sessions.start(streaming(gate, roles), through=through)
+        wait_until(gate.has_bytes, "the stream flows")
+        boxes[0].cut(number)
+        return sessions.end(session)
+
+    yield cut
+    for box in boxes:
+        box.close()
+
+
+@CUTS
+@pytest.mark.parametrize("roles", [PUSH, PULL], ids=["push", "pull"])
+def test_when_a_connection_is_cut_on_the_way_no_reader_commits(
+    cut: Callable[[tuple[str, str], int], Ended], tmp_path: Path, roles: tuple[str, str], number: int
+) -> None:
+    assert cut(roles, number).verdict.failure is not None
+    assert not CommitGate(tmp_path).whole.exists()
+
+
+@pytest.mark.xfail(strict=True, reason="product bug: the commands end within the grace, and one is blamed")
+@pytest.mark.parametrize("roles", [PUSH, PULL], ids=["push", "pull"])
+def test_a_cut_data_connection_is_not_blamed_on_a_command(
+    cut: Callable[[tuple[str, str], int], Ended], roles: tuple[str, str]
+) -> None:
+    verdict = cut(roles, 1).verdict
+    assert verdict.culprit is None
+    assert "is there a firewall that ends connections?" in str(verdict.failure)
+
+
+def test_a_command_that_ignores_sigterm_is_killed(sessions: Starter, tmp_path: Path) -> None:
+    """Even one that nobody's broken connection would end."""
+    ready = tmp_path / "ready"
+    stubborn = sh(f"trap '' TERM; : > {ready}; while :; do sleep 1; done")
+    patience = {"endpoint.NOTICE_GRACE": 0.1, "endpoint.TERM_GRACE": 0.2}
+    session = sessions.start({"input": stubborn, "remote": ["cat"]}, patience=patience)
+    wait_until(ready.exists, "it ignores SIGTERM")
+    session.remote.kill()
+    view = session.local.wait_ended(timeout=15)
+    assert view["own"]["commands"]["input"]["signal"] == "SIGKILL"
+    wait_until(lambda: session.processes() == {}, "no process is left")
+
+
+@pytest.mark.xfail(strict=True, reason="product bug: a command that has not ended yet is no victim")
+def test_a_command_that_an_abort_could_not_end_is_not_the_culprit(sessions: Starter) -> None:
+    """It waits for a disk, or has become another user's; the remote command failed by itself."""
+    commands = {"input": ["sleep", "60"], "remote": sh("exit 9")}
+    patience = {"endpoint.NOTICE_GRACE": 60.0, "endpoint.ABORT_TIMEOUT": 0.2}
+    verdict = sessions.run(commands, patience=patience).verdict
+    assert verdict == Verdict("remote command 'remote' on there exited 9", "remote", [])
+
+
+def test_what_a_session_that_ended_well_left_running_stays(sessions: Starter, tmp_path: Path) -> None:
+    commands = {"input": ["true"], "remote": sh("cat; sleep 600 > /dev/null 2>&1 < /dev/null &")}
+    session = sessions.start(commands)
+    assert sessions.end(session).verdict.failure is None
+    assert list(session.processes().values()) == ["sleep"]
