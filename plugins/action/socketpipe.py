@@ -172,7 +172,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         began = datetime.now()
         key = secrets.token_bytes(KEY_SIZE)
         # The listener is there before the endpoint is: the two endpoints can start side by side.
-        with open_listener(self._listening_address) as listener:
+        try:
+            listener = open_listener(self._listening_address)
+        except OSError as error:
+            raise RefusalError(f"{_CONTROLLER} can not listen: {error.strerror}") from error
+        with listener:
             candidates = self._candidates(listener.getsockname()[1])
             local_endpoint = LocalEndpoint(self._local_specification(key), listener, self._log)
         try:

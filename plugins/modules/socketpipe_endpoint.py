@@ -81,7 +81,7 @@ if sys.version_info >= (3, 7):
     from ansible_collections.dds.socketpipe.plugins.module_utils._engine.endpoint import Endpoint
     from ansible_collections.dds.socketpipe.plugins.module_utils._engine.errors import CommandError
     from ansible_collections.dds.socketpipe.plugins.module_utils._engine.interrupts import (
-        interrupt_on_signals,
+        take_signals,
     )
     from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
         Specification,
@@ -163,7 +163,7 @@ def check(spec):
 
 def run(spec):
     endpoint = Endpoint(spec, lambda event: None)
-    interrupt_on_signals(endpoint)
+    take_signals(endpoint)
     return endpoint.run()
 
 

@@ -29,7 +29,8 @@ def _routed(host: str) -> list[str]:
             except OSError:
                 continue
             addresses.append(str(sock.getsockname()[0]))
-    return [address for address in addresses if _is_global(address)]
+    # Loopback is right where *host* is this machine under a name of its own.
+    return [address for address in addresses if not _parse(address).is_link_local]
 
 
 def _own() -> list[str]:
@@ -63,6 +64,9 @@ def _lines(path: str) -> list[str]:
 
 
 def _is_global(address: str) -> bool:
-    """Not one that means another machine to another machine."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    return not (parsed.is_loopback or parsed.is_link_local or parsed.is_unspecified)
+    """Not one that is another machine to another machine."""
+    return not (_parse(address).is_loopback or _parse(address).is_link_local)
+
+
+def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(address.partition("%")[0])

@@ -73,7 +73,7 @@ class LocalEndpoint:
                 return self._read_view()
             except queue.Empty:
                 give_up()
-        return self._read_view()
+        raise LocalEndpointError("it did not end when it was told to")
 
     def give_up(self) -> None:
         """Have it abort the session."""
@@ -121,9 +121,11 @@ class LocalEndpoint:
 
     def _lines(self) -> Iterator[bytes]:
         buffer = b""
+        readable = select.poll()
         with self._stdout as pipe:
+            readable.register(pipe, select.POLLIN)
             while True:
-                while not select.select([pipe], [], [], _WATCH_INTERVAL)[0]:
+                while not readable.poll(_WATCH_INTERVAL * 1000):
                     if os.getppid() != self._playbook:
                         self.give_up()
                 data = os.read(pipe.fileno(), 1 << 16)

@@ -131,14 +131,14 @@ def test_remote_ends_early_while_input_still_writes(session: Session, target: Ta
     result = session(input=["cat", "/dev/zero"], remote=["head", "-c", "10"])
     assert result.kind == "failed"
     assert result.msg.startswith("input command 'cat /dev/zero' on controller ")
-    assert f"because remote command 'head -c 10' on {target.name} ended without reading it all" in result.msg
+    assert f"after remote command 'head -c 10' on {target.name} had ended without reading it all" in result.msg
 
 
 def test_output_ends_early_while_remote_still_writes(session: Session, target: Target) -> None:
     result = session(remote=["cat", "/dev/zero"], output=["head", "-c", "10"])
     assert result.kind == "failed"
     assert result.msg.startswith(f"remote command 'cat /dev/zero' on {target.name} ")
-    assert "because output command 'head -c 10' on controller ended without reading it all" in result.msg
+    assert "after output command 'head -c 10' on controller had ended without reading it all" in result.msg
 
 
 def test_a_reader_may_end_early_when_the_writers_status_is_accepted(session: Session) -> None:

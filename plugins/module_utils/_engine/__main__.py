@@ -17,7 +17,7 @@ import sys
 from typing import Any, Dict
 
 from .endpoint import Endpoint
-from .interrupts import interrupt_on_signals
+from .interrupts import take_signals
 from .loop import READ
 from .specification import Specification
 
@@ -36,7 +36,7 @@ def main() -> None:
         order = json.loads(stdin.readline())
     spec = Specification.load(order["spec"], bytes.fromhex(order["key"]))
     endpoint = Endpoint(spec, say)
-    interrupt_on_signals(endpoint)
+    take_signals(endpoint)
     endpoint.loop.watch(0, READ, lambda events: on_parent(endpoint))
     say({"event": "ended", "view": endpoint.run()})
 

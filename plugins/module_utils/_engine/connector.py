@@ -34,7 +34,7 @@ _Found = List[Tuple[int, Tuple[Any, ...]]]  # (family, socket address)
 
 
 class Connector:
-    """Connects to *candidates* for *purpose*; *on_proven* may be called once for each."""
+    """Connects to *candidates* for *purpose*, and hands each proven connection to *on_proven*."""
 
     def __init__(
         self,
@@ -57,8 +57,8 @@ class Connector:
     def handshake(self) -> ConnectorHandshake:
         return ConnectorHandshake(self._key, self._side, self._purpose)
 
-    def proven(self, proving: Proving) -> None:
-        self._on_proven(proving.proven(is_connector=True))
+    def proven(self, proving: Proving, retry: Callable[[str], None]) -> None:
+        self._on_proven(proving.proven(is_connector=True, retry=retry))
 
     def attempts(self) -> List[Dict[str, Any]]:
         """For each candidate: address, port, tries, seconds, and how the last try ended."""
@@ -133,9 +133,7 @@ class _Candidate:
 
     def _resolved(self, found: _Found, outcome: str) -> None:
         self._found = found
-        if self._is_closed:
-            return
-        if found:
+        if found and not self._is_closed:
             self._connect()
         else:
             self._tries += 1
@@ -178,13 +176,15 @@ class _Candidate:
     def _proven(self, proving: Proving) -> None:
         self._outcome = "proven"
         self._proving = self._sock = None
-        self._connector.proven(proving)
+        self._connector.proven(proving, self._retry)
 
     def _refused(self, text: str) -> None:
         self._proving = self._sock = None
         self._retry(f"connected, but {text}")
 
     def _retry(self, outcome: str) -> None:
+        if self._is_closed:
+            return
         self._outcome = outcome
         self._clear()
         self._timer = self._loop.after(self._pause, self._resolve)

@@ -18,8 +18,8 @@ from .errors import ProtocolError
 
 Message = Dict[str, Any]
 
-#: A report with four full tails of escaped bytes stays under this; nothing else comes near.
-MAX_BODY = 1 << 20
+#: A report with four full tails, each byte of them escaped to six, stays under this.
+MAX_BODY = 4 << 20
 _LENGTH_SIZE = 4
 _MAC_SIZE = 32
 

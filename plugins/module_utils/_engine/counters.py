@@ -59,7 +59,7 @@ def unread_bytes(sock: socket.socket) -> int:
 
 
 def written_bytes(sock: socket.socket) -> Optional[int]:
-    """The raw count of bytes ever written to *sock*: acknowledged or on their way.
+    """The raw count of bytes ever written to *sock*: acknowledged, or on their way.
 
     The two halves are asked for one after the other, so they are asked for again
     until no acknowledgement came in between.
@@ -69,9 +69,19 @@ def written_bytes(sock: socket.socket) -> Optional[int]:
         if before is None or before.acked is None:
             return None
         unacknowledged = _queue_size(sock, termios.TIOCOUTQ)
-        after = tcp_info(sock)
-        if after is not None and after.acked == before.acked:
+        if tcp_info(sock) == before:
             return before.acked + unacknowledged
+
+
+def taken_bytes(sock: socket.socket) -> Optional[int]:
+    """The raw count of bytes ever read from *sock*: arrived, and not unread. Without FIN."""
+    while True:
+        before = tcp_info(sock)
+        if before is None or before.received is None:
+            return None
+        unread = unread_bytes(sock)
+        if tcp_info(sock) == before:
+            return before.received - unread - (1 if before.fin_arrived else 0)
 
 
 def _queue_size(sock: socket.socket, request: int) -> int:

@@ -18,9 +18,17 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from typing import Optional
+from typing import Any, Optional
 
-from .counters import tcp_info, unread_bytes, written_bytes
+from .counters import taken_bytes, tcp_info, unread_bytes, written_bytes
+
+try:
+    # Loaded beforehand: when a connection breaks, a few milliseconds count.
+    import ctypes
+
+    _LIBC: Any = ctypes.CDLL(None)
+except (ImportError, OSError):
+    _LIBC = None
 
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _LINGER_OFF = struct.pack("ii", 0, 0)
@@ -73,19 +81,23 @@ class DataConnection:
                 raise
 
     def disconnect(self) -> None:
-        """Break the connection now, with RST; for a reader every later read fails."""
-        if self._disconnected:
-            return
-        self._disconnected = True
-        _disconnect(self.sock.fileno())
+        """Break the connection now, with RST; for a reader every later read fails.
+
+        Some kernels (6.1 to 6.5) refuse it while a command waits in a read or write: then
+        it may be tried again, and the RST of the other end, or the last close, does it.
+        """
+        if not self._disconnected:
+            self._disconnected = _disconnect(self.sock.fileno())
 
     def stop_writer(self) -> None:
         """Break the writer's pipe as a shell would: its next write is SIGPIPE or EPIPE.
 
-        A shutdown would do the same, but also send FIN: a clean end of file for
-        whatever the reading command has left running.
+        A shutdown would do the same, but also send FIN, a clean end of file for whatever the
+        reading command has left running: that is for kernels that refuse to disconnect.
         """
         self.disconnect()
+        if not self._disconnected:
+            self.finish()
         # Without the pending ECONNRESET, EPIPE is left; a write that is just waking up may be first.
         self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
@@ -104,11 +116,8 @@ class DataConnection:
 
     def count_received(self) -> Optional[int]:
         """Payload bytes that the reading command has taken."""
-        info = tcp_info(self.sock)
-        if info is None or info.received is None:
-            return None
-        fin = 1 if info.fin_arrived else 0
-        return info.received - fin - self._received_before - unread_bytes(self.sock)
+        taken = taken_bytes(self.sock)
+        return None if taken is None else taken - self._received_before
 
     def close(self, *, whole: bool) -> None:
         """Let go of the socket: with FIN if the session was *whole*, else with RST."""
@@ -117,15 +126,6 @@ class DataConnection:
         self.sock.close()
 
 
-def _disconnect(fd: int) -> None:
-    """connect(2) to AF_UNSPEC, which the socket module can not express.
-
-    Where that is not to be had, the armed close resets the connection, once the commands,
-    which hold the socket too, have been ended.
-    """
-    try:
-        import ctypes
-
-        ctypes.CDLL(None).connect(fd, _UNSPECIFIED, len(_UNSPECIFIED))
-    except (ImportError, OSError, AttributeError):
-        pass
+def _disconnect(fd: int) -> bool:
+    """connect(2) to AF_UNSPEC, which the socket module can not express; whether it was done."""
+    return _LIBC is not None and _LIBC.connect(fd, _UNSPECIFIED, len(_UNSPECIFIED)) == 0

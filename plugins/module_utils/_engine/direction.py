@@ -45,11 +45,11 @@ class DirectionEnd:
         return self.state is State.BROKEN
 
     def break_off(self) -> None:
-        """The connection was reset, or the session is aborted."""
+        """The connection was reset, or the session is aborted. What it takes to keep a reader from
+        a clean end of file differs between the ends."""
         if self.state is not State.STOPPED:
             self._count()
             self.state = State.BROKEN
-        self.connection.disconnect()
 
     def report(self) -> Dict[str, Any]:
         """State, and payload bytes that went through this end (None: unknown)."""
@@ -64,6 +64,12 @@ class WritingEnd(DirectionEnd):
 
     _reader_ended = False
 
+    def break_off(self) -> None:
+        """Not with RST at once: the reading end is to break its own socket first, on ``abort``."""
+        super().break_off()
+        if self.connection.is_broken:
+            self.connection.disconnect()
+
     def writer_ended(self, *, is_whole: bool) -> None:
         """*is_whole*: the status was accepted, and what the command had read was not broken."""
         self._command_ended = True
@@ -75,10 +81,11 @@ class WritingEnd(DirectionEnd):
             else:
                 self.break_off()
 
-    def reader_ended(self) -> None:
-        """The peer's ``read`` has arrived."""
+    def reader_ended(self, *, is_whole: bool) -> None:
+        """The peer's ``read`` has arrived. When it is whole while the command still runs, the
+        command has sent FIN itself, with shutdown(2); its status still decides."""
         self._reader_ended = True
-        if self.state is State.OPEN and not self.is_broken:
+        if not is_whole and self.state is State.OPEN and not self.is_broken:
             self._count()
             self.state = State.STOPPED
             self.connection.stop_writer()
@@ -95,6 +102,10 @@ class WritingEnd(DirectionEnd):
 
 class ReadingEnd(DirectionEnd):
     """The end whose command reads."""
+
+    def break_off(self) -> None:
+        super().break_off()
+        self.connection.disconnect()
 
     def reader_ended(self, *, is_accepted: bool) -> None:
         self._command_ended = True

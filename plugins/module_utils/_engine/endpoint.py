@@ -25,6 +25,7 @@ from .errors import (
     PeerAbortError,
     PeerLostError,
     ProtocolError,
+    ResourceError,
     SessionError,
 )
 from .guard import TERM_GRACE, Guard
@@ -43,6 +44,8 @@ ABORT_TIMEOUT = 12.0
 NETWORK_GRACE = 2.0
 #: Seconds to wait, after both reports are known, for the peer to say nothing more.
 ENDING_TIMEOUT = 3.0
+#: Seconds that the peer has, after ``abort``, to break its reading ends before ours send RST.
+RESET_DELAY = 1.0
 
 Event = Dict[str, Any]
 
@@ -58,7 +61,7 @@ class Endpoint:
         self._spec = spec
         self._on_event = on_event
         self.loop = Loop()
-        self._meeting = Meeting(self.loop, spec)
+        self._meeting = Meeting(self.loop, spec, self._on_message)
         self._peer: Optional[Peer] = None
         self._path: Optional[Event] = None
         self._writing: Dict[str, WritingEnd] = {}  # by direction
@@ -81,6 +84,8 @@ class Endpoint:
             self._play()
         except SessionError as error:
             self._abort(error)
+        except OSError as error:
+            self._abort(ResourceError(error.strerror or str(error)))
         self._let_go()
         return {"own": self._report(), "peer": self._peer_report}
 
@@ -99,25 +104,28 @@ class Endpoint:
 
     def _meet(self) -> None:
         peer = self._peer = self._meeting.find_peer()
-        peer.on_message = self._on_message
-        peer.on_lost = self.loop.fail
         self._path = self._meeting.path(peer)
         self._on_event({"event": "connected", "path": self._path})
-        for direction, proven in self._meeting.open_data(peer).items():
+        data = self._meeting.open_data(peer, lambda: self._may_start)
+        for direction, proven in data.items():
             self._add_end(direction, proven)
         self._meeting.close()
+
+    @property
+    def _may_start(self) -> bool:
+        """The local side says ``start`` when it has all connections, the remote side waits for it."""
+        return self._spec.side is Side.LOCAL or "start" in self._heard
 
     def _start(self) -> None:
         """The remote command first: when it can not be started, nothing local was."""
         if self._spec.side is Side.LOCAL:
             self._tell("start")
             self.loop.run_until(lambda: "started" in self._heard)
-        else:
-            self.loop.run_until(lambda: "start" in self._heard)
         self._guard = Guard()
         for spec in self._spec.commands:
-            self._commands[spec.role] = self._start_command(spec)
-            self._guard.add(self._commands[spec.role].pid)
+            self._commands[spec.role] = self._start_command(spec, self._guard)
+        for command in self._commands.values():
+            command.watch()
         self._tell("started")
         self._on_event({"event": "started"})
 
@@ -163,7 +171,14 @@ class Endpoint:
         self.loop.unwatch(end.connection.sock.fileno())
         if was_reset(events) and end.state is not State.STOPPED and not end.is_settled:
             end.break_off()
-            self.loop.after(NETWORK_GRACE, lambda: self._cut(end.name))
+            self._expect_word(end)
+        elif was_reset(events):
+            # What a reader that stopped has left running shall not see a clean end of file.
+            end.connection.disconnect()
+
+    def _expect_word(self, end: DirectionEnd) -> None:
+        """It is broken, and not by this endpoint: the peer says why, or neither did it."""
+        self.loop.after(NETWORK_GRACE, lambda: self._cut(end.name))
 
     def _cut(self, direction: str) -> None:
         text = f"the data connection of direction {direction} was cut by something on the way"
@@ -177,12 +192,13 @@ class Endpoint:
 
     # Commands
 
-    def _start_command(self, spec: CommandSpec) -> Command:
+    def _start_command(self, spec: CommandSpec, guard: Guard) -> Command:
         return Command(
             spec,
             self.loop,
             stdin=_descriptor(self._read_by(spec.role)),
             stdout=_descriptor(self._written_by(spec.role)),
+            announce=guard.announce,
             on_exit=lambda: self._command_ended(spec.role),
         )
 
@@ -192,7 +208,10 @@ class Endpoint:
         command = self._commands[role]
         is_accepted = self._is_accepted(command)
         read, written = self._read_by(role), self._written_by(role)
-        is_victim = self._reason is not None or any(end.is_broken for end in [*read, *written])
+        broken = [end for end in [*read, *written] if end.is_broken]
+        for end in broken:
+            self._expect_word(end)
+        is_victim = self._reason is not None or bool(broken)
         for reading in read:
             self._reader_ended(reading, is_accepted)
         is_whole = is_accepted and not any(end.is_broken for end in read)
@@ -244,13 +263,15 @@ class Endpoint:
         end = self._writing.get(str(message.get("direction")))
         if end is None:
             raise ProtocolError("it reports on a direction that this side does not write")
-        end.reader_ended()
+        end.reader_ended(is_whole=message.get("whole") is True)
 
     def _on_finished(self, message: Message) -> None:
         report = message.get("report")
         if not isinstance(report, dict):
             raise ProtocolError("its report is not a report")
         self._peer_report = report
+        if self._reason is not None:
+            self._disconnect()
 
     def _on_abort(self, message: Message) -> None:
         reason = message.get("reason")
@@ -292,6 +313,7 @@ class Endpoint:
         for end in self._ends:
             self.loop.unwatch(end.connection.sock.fileno())
             end.break_off()
+        self._reset_soon()
         self._meeting.close()
         self._end_commands()
         self._send_report()
@@ -308,6 +330,17 @@ class Endpoint:
             self._forget_peer()
         elif not isinstance(error, PeerAbortError):
             self._tell("abort", reason=self._reason)
+
+    def _reset_soon(self) -> None:
+        """RST goes out once the peer's readers are safe from a clean end of file: its endpoint
+        breaks their sockets on ``abort``, and is done by the time its report comes."""
+        self.loop.after(RESET_DELAY, self._disconnect)
+        if self._peer is None:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        for end in self._ends:
+            end.connection.disconnect()
 
     def _end_commands(self) -> None:
         self.loop.after(NOTICE_GRACE, lambda: self._signal_commands(signal.SIGTERM))
@@ -334,6 +367,8 @@ class Endpoint:
         if self._peer is not None:
             self._peer.close()
             self._peer = None
+        if self._reason is not None:
+            self._disconnect()
 
     def _let_go(self) -> None:
         """Close everything; what an aborted session left running is left to the guard."""
@@ -342,6 +377,8 @@ class Endpoint:
         is_whole = self._reason is None
         for end in self._ends:
             self.loop.unwatch(end.connection.sock.fileno())
+            if not is_whole:
+                end.connection.disconnect()
             end.connection.close(whole=is_whole)
         if self._guard is not None:
             if is_whole:

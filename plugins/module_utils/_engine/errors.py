@@ -36,16 +36,17 @@ class CommandError(SessionError):
 
 
 class NoPathError(SessionError):
-    """No candidate led to the peer before the deadline."""
+    """No candidate led to the peer before the deadline; *connector* is the side that tried."""
 
     kind = "connect"
 
-    def __init__(self, text: str, attempts: List[Dict[str, Any]]) -> None:
+    def __init__(self, text: str, connector: str, attempts: List[Dict[str, Any]]) -> None:
         super().__init__(text)
+        self.connector = connector
         self.attempts = attempts
 
     def reason(self) -> Dict[str, Any]:
-        return dict(super().reason(), attempts=self.attempts)
+        return dict(super().reason(), connector=self.connector, attempts=self.attempts)
 
 
 class PeerLostError(SessionError):
@@ -70,6 +71,12 @@ class InterruptError(SessionError):
     """This endpoint was told to stop."""
 
     kind = "interrupted"
+
+
+class ResourceError(SessionError):
+    """The system refused something that should always work: a descriptor, a process."""
+
+    kind = "system"
 
 
 class PeerAbortError(SessionError):

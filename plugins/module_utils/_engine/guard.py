@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Iterable, NoReturn, Set
+from typing import NoReturn, Set
 
 #: Seconds between SIGTERM and SIGKILL.
 TERM_GRACE = 5.0
@@ -30,17 +30,17 @@ class Guard:
             _guard(reader)
         os.close(reader)
 
-    def add(self, group: int) -> None:
-        self._tell(f"{group}\n")
+    def announce(self) -> None:
+        """Tell the guard of this process, which leads a group: for a command's process, before
+        it becomes the command, so that no command can run that the guard does not know."""
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        self._tell(f"{os.getpid()}\n")
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
     def dismiss(self) -> None:
         """The session ended well: whatever its commands left running is meant to stay."""
         self._tell("dismissed\n")
         os.close(self._writer)
-        try:
-            os.waitpid(self._pid, 0)
-        except ChildProcessError:
-            pass  # somebody else in this process has reaped it
 
     def end_groups(self) -> None:
         """Have the guard end what is left of the groups, as if the endpoint had died."""
@@ -67,26 +67,20 @@ def _detach(reader: int) -> None:
     os.chdir("/")
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
-    for fd in _open_descriptors():
-        if fd > 2 and fd != reader:
-            _close_quietly(fd)
+    _close_all_but(reader)
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
 
 
-def _open_descriptors() -> Iterable[int]:
+def _close_all_but(kept: int) -> None:
+    """All descriptors from 3 on; where they are not listed, as many as there may be."""
     try:
-        return [int(name) for name in os.listdir("/proc/self/fd")]
+        last = max(int(name) for name in os.listdir("/proc/self/fd"))
     except OSError:
-        return range(3, os.sysconf("SC_OPEN_MAX"))
-
-
-def _close_quietly(fd: int) -> None:
-    try:
-        os.close(fd)
-    except OSError:
-        pass  # the descriptor that listed them
+        last = os.sysconf("SC_OPEN_MAX")
+    os.closerange(3, kept)
+    os.closerange(max(3, kept + 1), last + 1)
 
 
 def _read_groups(reader: int) -> Set[int]:

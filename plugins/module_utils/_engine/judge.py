@@ -24,7 +24,7 @@ _SENDER = {"input": "local", "output": "remote"}
 _PEER = {"local": "remote", "remote": "local"}
 #: Kinds of reasons, those nearest to the cause first: what an endpoint knows of itself
 #: comes before what it saw of the other.
-_KINDS = ("command", "connect", "protocol", "interrupted", "network", "lost")
+_KINDS = ("command", "system", "connect", "protocol", "interrupted", "network", "lost")
 #: What the system says of each error.
 _SYSTEM_WORDS = frozenset(os.strerror(number) for number in errno.errorcode if number)
 #: How a program speaks of its own errors: its name, a colon, the words.
@@ -115,7 +115,7 @@ def _pipe_cause(role: str, reports: Dict[str, Report], scene: Scene) -> str:
     for direction, writer in _WRITER.items():
         end = reports[_SENDER[direction]]["directions"].get(direction)
         if writer == role and end is not None and end["state"] == "stopped":
-            return f", because {scene.command(_READER[direction])} ended without reading it all"
+            return f", after {scene.command(_READER[direction])} had ended without reading it all"
     return ""
 
 
@@ -140,14 +140,17 @@ def _reason_failure(reason: Report, scene: Scene) -> str:
     if kind in ("lost", "protocol"):
         peer = scene.endpoint(_PEER[side])
         return f"{peer} {'was lost' if kind == 'lost' else 'broke the protocol'}: {text}"
+    if kind == "system":
+        return f"{scene.endpoint(side)} could not go on: {text}"
     if kind == "interrupted":
         return f"{scene.endpoint(side)} was interrupted: {text}"
     return f"{text}, as {scene.endpoint(side)} saw it; is there a firewall that ends connections?"
 
 
 def _no_path(reason: Report, scene: Scene) -> str:
-    connector, listener = scene.hosts[reason["side"]], scene.hosts[_PEER[reason["side"]]]
-    tried = "; ".join(_attempt(attempt) for attempt in reason["attempts"])
+    side = reason["connector"]
+    connector, listener = scene.hosts[side], scene.hosts[_PEER[side]]
+    tried = "; ".join(_attempt(attempt) for attempt in reason["attempts"]) or "nothing that is known"
     return (
         f"{connector} could not connect to {listener}: {reason['text']} (tried {tried}); "
         f"let TCP connections from {connector} to {listener} pass the firewall, or name "

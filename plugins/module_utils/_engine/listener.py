@@ -139,7 +139,7 @@ class Listener:
 
     def _proven(self, proving: Proving) -> None:
         del self._unproven[proving]
-        self._on_proven(proving.proven(is_connector=False))
+        self._on_proven(proving.proven(is_connector=False, retry=lambda text: None))
 
     def _refused(self, proving: Proving, text: str) -> None:
         del self._unproven[proving]

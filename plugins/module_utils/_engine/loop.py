@@ -60,6 +60,11 @@ class Loop:
         self._soon: List[Callable[[], None]] = []
         self._failure: Optional[Exception] = None
 
+    @property
+    def wakeup(self) -> int:
+        """A descriptor that does not block: a byte written to it wakes the loop."""
+        return self._wake_write
+
     def watch(self, fd: int, events: int, handler: Handler) -> None:
         """Call *handler* with the poll events of *fd*; replaces an earlier watch."""
         self._handlers[fd] = handler

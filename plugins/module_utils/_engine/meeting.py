@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence,
 
 from .connector import Connector
 from .control import Message
-from .errors import NoPathError, ProtocolError, SessionError
+from .errors import NoPathError, ProtocolError
 from .handshake import Purpose, Side
-from .loop import Loop
+from .loop import HANGUP, Loop
 from .peer import Peer
 from .proving import Address, Proven
 from .specification import Specification
@@ -25,15 +25,19 @@ from .specification import Specification
 if TYPE_CHECKING:
     from .listener import Listener
 
+#: Seconds that the listening side waits longer for data connections than the connecting one.
+LISTENER_PATIENCE = 5.0
+
 T = TypeVar("T")
 
 
 class Meeting:
     """One side's meeting: `find_peer`, then `open_data`; at the end, or whenever it is to
-    stop, `close`."""
+    stop, `close`. *on_message* gets what the peer says once it is the session's."""
 
-    def __init__(self, loop: Loop, spec: Specification) -> None:
+    def __init__(self, loop: Loop, spec: Specification, on_message: Callable[[Message], None]) -> None:
         self._loop = loop
+        self._on_message = on_message
         self._spec = spec
         self._began = time.monotonic()
         self._listener: Optional[Listener] = None
@@ -51,13 +55,14 @@ class Meeting:
         self._connect(self._spec.candidates, Purpose.CONTROL)
         return self._wait_for(lambda: self._peer, "no path to the other side was found")
 
-    def open_data(self, peer: Peer) -> Dict[str, Proven]:
-        """The proven data connection of each direction. Raises NoPathError after the timeout."""
+    def open_data(self, peer: Peer, is_confirmed: Callable[[], bool]) -> Dict[str, Proven]:
+        """The proven data connection of each direction, once *is_confirmed* by the peer as far
+        as this side needs that. Raises NoPathError after the timeout."""
         if peer.connection.is_connector:
             for direction in self._spec.directions:
                 self._connect([peer.connection.peer], Purpose(direction))
         self._wait_for(
-            lambda: len(self._data) == len(self._spec.directions),
+            lambda: len(self._data) == len(self._spec.directions) and is_confirmed(),
             "the data connections could not be made",
         )
         return self._data
@@ -107,7 +112,9 @@ class Meeting:
         self._connectors.append(connector)
 
     def _wait_for(self, condition: Callable[[], Optional[T]], complaint: str) -> T:
-        timer = self._loop.after(self._spec.timeout, lambda: self._give_up(complaint))
+        # Who connects gives up first: it knows what it has tried.
+        patience = 0 if self._spec.listener is None else LISTENER_PATIENCE
+        timer = self._loop.after(self._spec.timeout + patience, lambda: self._give_up(complaint))
         value = self._loop.run_until(condition)
         timer.cancel()
         self._stop_connecting()
@@ -116,7 +123,8 @@ class Meeting:
     def _give_up(self, complaint: str) -> None:
         attempts = [attempt for one in self._connectors for attempt in one.attempts()]
         text = f"{complaint} within {self._spec.timeout:g} s"
-        self._loop.fail(NoPathError(text, attempts))
+        side = self._spec.side if self._spec.listener is None else self._spec.side.peer
+        self._loop.fail(NoPathError(text, side.value, attempts))
 
     def _stop_connecting(self) -> None:
         for connector in self._connectors:
@@ -133,19 +141,25 @@ class Meeting:
         if self._peer is not None:
             proven.sock.close()
             return
-        peer = Peer(self._loop, proven, on_message=_unexpected, on_lost=_ignore)
+        peer = Peer(
+            self._loop,
+            proven,
+            on_message=lambda message: self._heard(peer, message),
+            on_lost=lambda error: proven.retry(str(error)),
+        )
         self._hopefuls.append(peer)
         if self._spec.side is Side.LOCAL:
-            self._peer = peer
+            self._pick(peer)
             peer.send("go")
-        else:
-            peer.on_message = lambda message: self._heard(peer, message)
 
     def _heard(self, peer: Peer, message: Message) -> None:
         if message["type"] != "go" or self._peer is not None:
-            _unexpected(message)
+            raise ProtocolError(f"it sent '{message['type']}' before its time")
+        self._pick(peer)
+
+    def _pick(self, peer: Peer) -> None:
         self._peer = peer
-        peer.on_message = _unexpected
+        peer.on_message = self._on_message
         peer.on_lost = self._loop.fail
 
     def _proven_data(self, proven: Proven) -> None:
@@ -153,13 +167,13 @@ class Meeting:
         is_wanted = direction in self._spec.directions and direction not in self._data
         if self._peer is not None and is_wanted:
             self._data[direction] = proven
+            self._loop.watch(proven.sock.fileno(), HANGUP, lambda events: self._dropped(direction, proven))
         else:
             proven.sock.close()
 
-
-def _unexpected(message: Message) -> None:
-    raise ProtocolError(f"it sent '{message['type']}' before its time")
-
-
-def _ignore(error: SessionError) -> None:
-    """A control connection that is not the session's may go."""
+    def _dropped(self, direction: str, proven: Proven) -> None:
+        """The listener did not keep it, having too many others, before it could see our proof."""
+        self._loop.unwatch(proven.sock.fileno())
+        proven.sock.close()
+        del self._data[direction]
+        proven.retry("dropped by the listener")

@@ -21,7 +21,8 @@ Address = Tuple[str, int]
 class Proven(NamedTuple):
     """A connection whose other end knows the key. *sock* does not block.
 
-    *peer* and *own* are numeric addresses with their ports.
+    *peer* and *own* are numeric addresses with their ports. *retry* has the connector try
+    again, with the reason, when the connection did not last; a listener's does nothing.
     """
 
     sock: socket.socket
@@ -29,6 +30,7 @@ class Proven(NamedTuple):
     peer: Address
     own: Address
     is_connector: bool
+    retry: Callable[[str], None]
 
 
 def plain_address(address: Tuple[Any, ...]) -> Address:
@@ -62,26 +64,32 @@ class Proving:
 
     def start(self) -> None:
         self._timer = self._loop.after(HANDSHAKE_TIMEOUT, self._run_out)
-        self._step()
+        try:
+            # Asked for now: once the connection was reset there is no peer to be named.
+            self._peer = plain_address(self.sock.getpeername())
+        except OSError as error:
+            self._fail(error.strerror or str(error))
+        else:
+            self._step()
 
     def close(self) -> None:
         self._let_go()
         self.sock.close()
 
-    def proven(self, *, is_connector: bool) -> Proven:
-        peer = plain_address(self.sock.getpeername())
+    def proven(self, *, is_connector: bool, retry: Callable[[str], None]) -> Proven:
         own = plain_address(self.sock.getsockname())
-        return Proven(self.sock, self.handshake, peer, own, is_connector)
+        return Proven(self.sock, self.handshake, self._peer, own, is_connector, retry)
 
     def _step(self, events: int = 0) -> None:
         try:
             self._read()
             self._write()
-            self._watch_or_end()
         except HandshakeError as error:
             self._fail(str(error))
         except OSError as error:
             self._fail(error.strerror or str(error))
+        else:
+            self._watch_or_end()
 
     def _read(self) -> None:
         while self.handshake.wanted:
