@@ -270,6 +270,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return answer
 
     def _result(self, local: Result, remote: Result, began: datetime) -> Result:
+        strangers = local["own"]["strangers"]
+        if strangers:
+            display.v(f"socketpipe: {strangers} connections of strangers were refused", host=self._target)
         verdict = judge(local, remote, self._scene)
         return build_result(local, remote, verdict, self._commands, began)
 

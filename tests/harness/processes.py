@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import os
+import select
+import subprocess
 from pathlib import Path
 
 
@@ -23,3 +26,14 @@ def is_running(pid: int) -> bool:
 def children_of(pid: int) -> list[int]:
     """Those of its main thread."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def wait_ended(process: subprocess.Popen[bytes], timeout: float) -> None:
+    """As `process.wait(timeout)`, which looks 20 times a second, but at once."""
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        ended = select.select([descriptor], [], [], timeout)[0]
+    finally:
+        os.close(descriptor)
+    assert ended, f"the process did not end within {timeout:g} s"
+    process.wait()

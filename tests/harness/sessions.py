@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.processes import wait_ended
 from harness.waiting import wait_until
 
 ENGINE = Path(__file__).parents[2] / "plugins" / "module_utils" / "_engine"
@@ -87,7 +88,8 @@ class EndpointProcess:
 
     def wait_ended(self, timeout: float = 30.0) -> View:
         """Its view of the session."""
-        self.process.wait(timeout)
+        if self.process.poll() is None:
+            wait_ended(self.process, timeout)
         ended = self._find("ended")
         assert ended is not None, f"the endpoint ended without a view: {self.errors}"
         view: View = ended["view"]
@@ -181,6 +183,10 @@ class Session:
             except OSError:
                 continue  # it has ended meanwhile
         return found
+
+    def commands(self) -> list[str]:
+        """Names of the commands that still run."""
+        return [name for name in self.processes().values() if not name.startswith("python")]
 
     def close(self) -> None:
         """End all of it, whatever state it is in."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,13 +17,9 @@ if TYPE_CHECKING:
     from ansible_collections.dds.socketpipe.plugins.module_utils._engine.data import DataConnection
     from ansible_collections.dds.socketpipe.plugins.module_utils._engine.loop import Loop
 
+configuration.set_hypothesis_home_dir(Path(__file__).parents[2] / ".cache" / "hypothesis")
 settings.register_profile("unit", deadline=None, database=None, max_examples=200)
 settings.load_profile("unit")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_files_in_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> None:
-    configuration.set_hypothesis_home_dir(tmp_path_factory.mktemp("hypothesis"))
 
 
 @pytest.fixture

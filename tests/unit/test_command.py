@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine import command as commands
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.command import (
     TAIL_SIZE,
     Command,
@@ -161,12 +162,28 @@ class Runner:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._commands: list[Command] = []
+        self._announced = os.memfd_create("announced")
         self.exits = 0
 
     def start(self, *argv: str, chdir: Path | None = None) -> Command:
-        command = Command(spec(*argv, chdir=chdir), self._loop, stdin=None, stdout=None, on_exit=self._count)
+        command = Command(
+            spec(*argv, chdir=chdir),
+            self._loop,
+            stdin=None,
+            stdout=None,
+            announce=self._announce,
+            on_exit=self._count,
+        )
+        command.watch()
         self._commands.append(command)
         return command
+
+    def _announce(self) -> None:
+        os.write(self._announced, str(os.getpid()).encode())
+
+    def announced(self) -> int:
+        """The number of the process that announced itself last."""
+        return int(os.pread(self._announced, 20, 0))
 
     def _count(self) -> None:
         self.exits += 1
@@ -181,8 +198,10 @@ class Runner:
     def close(self) -> None:
         for command in self._commands:
             command.signal_group(signal.SIGKILL)
-            run_until(self._loop, lambda command=command: command.has_ended, "its end")  # type: ignore[misc]
+        for command in self._commands:
+            self.settle(command)
             command.let_go()
+        os.close(self._announced)
 
 
 @pytest.fixture
@@ -212,6 +231,12 @@ def test_the_status_is_reported_as_a_shell_gives_it(
     assert (command.rc, command.signal_name, command.is_accepted) == (rc, name, rc == 0)
     assert command.report() == {"stdout": "", "stderr": "", "rc": rc, "signal": name}
     assert runner.exits == 1
+
+
+def test_a_command_is_announced_by_its_own_process_before_it_can_do_anything(runner: Runner) -> None:
+    """So that the guard knows it, whatever happens to the endpoint in the next moment."""
+    command = runner.start("sleep", "60")
+    assert runner.announced() == command.pid
 
 
 def test_a_running_command_has_no_status(runner: Runner) -> None:
@@ -281,7 +306,10 @@ def test_a_group_that_is_gone_can_be_signalled_in_vain(runner: Runner) -> None:
 
 
 @pytest.mark.parametrize("stream", [1, 2])
-def test_a_grandchild_that_holds_a_stream_open_is_not_waited_for(runner: Runner, stream: int) -> None:
+def test_a_grandchild_that_holds_a_stream_open_is_not_waited_for(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, stream: int
+) -> None:
+    monkeypatch.setattr(commands, "LEFTOVER_GRACE", 0.2)
     quiet = {1: "2>/dev/null", 2: ">/dev/null"}[stream]
     command = runner.start(*sh(f"echo said >&{stream}; sleep 60 {quiet} & exit 5"))
     runner.settle(command)

@@ -106,8 +106,9 @@ def test_any_flipped_bit_is_refused_or_waits_for_ever() -> None:
     for place in range(8 * len(frame)):
         tampered = bytearray(frame)
         tampered[place // 8] ^= 1 << place % 8
+        more = bytes(min(MAX_BODY, int.from_bytes(tampered[:4], "big")))
         with pytest.raises(ProtocolError):
-            pytest.fail(f"bit {place}: {ControlReader(KEY).receive(bytes(tampered) + bytes(MAX_BODY))}")
+            pytest.fail(f"bit {place}: {ControlReader(KEY).receive(bytes(tampered) + more)}")
 
 
 def test_frames_under_another_key_are_refused() -> None:
@@ -179,18 +180,7 @@ def test_the_longest_message_passes_and_one_byte_more_is_not_sent() -> None:
         frames({"type": "", "a": filler + "x"})
 
 
-@pytest.mark.parametrize(
-    "byte",
-    [
-        *[b"x", b"\xff", b'"', b"\\", b"\n"],
-        pytest.param(
-            b"\0", marks=pytest.mark.xfail(strict=True, reason="product bug: six characters in JSON")
-        ),
-        pytest.param(
-            b"\x7f", marks=pytest.mark.xfail(strict=True, reason="product bug: six characters in JSON")
-        ),
-    ],
-)
+@pytest.mark.parametrize("byte", [b"x", b"\0", b"\xff", b'"', b"\\", b"\n", b"\x7f"])
 def test_a_report_with_full_tails_fits_into_a_message(byte: bytes) -> None:
     """The local side has three tails, with input and output: two stderr and one stdout."""
     tail = to_text(byte * TAIL_SIZE)
@@ -209,7 +199,7 @@ _messages = st.builds(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(messages=st.lists(_messages, max_size=5), data=st.data())
 def test_any_message_is_read_as_it_was_written_however_it_is_cut(
     messages: list[Any], data: st.DataObject

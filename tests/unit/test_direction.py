@@ -56,7 +56,11 @@ def writer_ends_badly(direction: Direction) -> None:
 
 
 def read_arrives(direction: Direction) -> None:
-    direction.writing.reader_ended()
+    direction.writing.reader_ended(is_whole=False)
+
+
+def read_of_all_arrives(direction: Direction) -> None:
+    direction.writing.reader_ended(is_whole=True)
 
 
 def writer_is_reset(direction: Direction) -> None:
@@ -112,7 +116,11 @@ Row = tuple[list[Event], State, "int | None", bool]
 WRITING: list[Row] = [
     ([], OPEN, None, False),
     ([writer_ends_well], FINISHED, SIZE, False),
+    ([writer_ends_well, read_of_all_arrives], FINISHED, SIZE, True),
     ([writer_ends_well, read_arrives], FINISHED, SIZE, True),
+    ([read_of_all_arrives], OPEN, None, False),
+    ([read_of_all_arrives, writer_ends_well], FINISHED, SIZE, True),
+    ([read_of_all_arrives, writer_ends_badly], BROKEN, SIZE, True),
     ([writer_ends_badly], BROKEN, SIZE, True),
     ([writer_ends_badly, read_arrives], BROKEN, SIZE, True),
     ([read_arrives], STOPPED, SIZE, False),
@@ -150,6 +158,11 @@ READING: list[Row] = [
 ]
 
 
+#: How the writing end may end, with its state; but for a finished stream that was aborted then,
+#: of which the reader sees the end or the reset, depending on when it looks.
+ENDED = [row[:2] for row in WRITING if row[1] is not OPEN and row[0] != [writer_ends_well, writer_is_aborted]]
+
+
 def name(value: object) -> str | None:
     return ", ".join(event.__name__ for event in value) or "nothing" if isinstance(value, list) else None
 
@@ -183,13 +196,13 @@ def test_the_table_of_the_reading_end(
 # What the commands at both ends see of it
 
 
-@pytest.mark.parametrize(("events", "state"), [row[:2] for row in WRITING if row[1] is not OPEN], ids=name)
+@pytest.mark.parametrize(("events", "state"), ENDED, ids=name)
 def test_the_reader_sees_a_clean_end_only_of_a_finished_stream(
     direction: Direction, events: list[Event], state: State
 ) -> None:
     play(direction, events, direction.writing)
-    if writer_ends_well in events and writer_is_aborted in events:
-        return  # it had the whole stream before the abort; what it sees depends on when it looks
+    if state is not FINISHED:
+        direction.writing.connection.close(whole=False)
     data, error = read_to_the_end(direction.reading.connection.sock)
     assert (error is None) is (state is FINISHED)
     assert data == PAYLOAD or state is not FINISHED
@@ -211,6 +224,16 @@ def test_whatever_still_reads_a_broken_stream_never_sees_its_end(
     for _ in range(3):
         with pytest.raises(OSError, match=r"reset|not connected"):
             pytest.fail(f"it read {direction.reading.connection.sock.recv(100)!r}")
+
+
+@pytest.mark.parametrize("events", [[writer_ends_badly], [writer_is_aborted]], ids=name)
+def test_breaking_the_writing_end_leaves_the_reading_end_time_to_break_its_own_socket(
+    direction: Direction, events: list[Event]
+) -> None:
+    """After a reset of ours a reader's second read would be a clean end of file."""
+    play(direction, events, direction.writing)
+    direction.writing.connection.sock.sendall(PAYLOAD)
+    assert not direction.reading.is_broken
 
 
 @pytest.mark.parametrize("events", [[reader_ends_badly], [reader_is_aborted]], ids=name)

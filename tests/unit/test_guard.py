@@ -34,9 +34,9 @@ with open(f"/proc/self/task/{os.getpid()}/children") as file:
 scripts = {"command": "sleep 600 & sleep 600; :", "stubborn": "trap '' TERM; echo; sleep 600; :"}
 for name, script in scripts.items():
     stdout = subprocess.PIPE if name == "stubborn" else subprocess.DEVNULL
-    command = subprocess.Popen(["sh", "-c", script], stdout=stdout, start_new_session=True)
+    words = ["sh", "-c", script]
+    command = subprocess.Popen(words, stdout=stdout, start_new_session=True, preexec_fn=guard.announce)
     pids[name] = command.pid
-    guard.add(command.pid)
     if command.stdout: command.stdout.readline()
 print(json.dumps(pids), flush=True)
 for line in sys.stdin:
@@ -132,8 +132,8 @@ def test_sigkill_comes_only_after_the_grace(start: Start) -> None:
 def test_the_guard_can_be_told_to_end_the_groups_while_the_endpoint_lives(start: Start) -> None:
     endpoint = start()
     endpoint.tell("end_groups")
-    for group in (endpoint.command, endpoint.stubborn):
-        wait_until(lambda group=group: not group_members(group), "the end of the group")  # type: ignore[misc]
+    wait_until(lambda: not group_members(endpoint.command), "the end of the command")
+    wait_until(lambda: not group_members(endpoint.stubborn), "the end of the command that ignores SIGTERM")
     assert is_running(endpoint.process.pid)
 
 
@@ -142,7 +142,7 @@ def test_after_a_dismissal_nothing_is_ended(start: Start, how: str) -> None:
     """What a session that ended well has left running is meant to stay."""
     endpoint = start()
     endpoint.tell("dismiss")
-    assert not Path(f"/proc/{endpoint.guard}").exists(), "the guard is reaped by the time it is dismissed"
+    wait_until(lambda: not is_running(endpoint.guard), "the guard's end")
     getattr(endpoint, how)()
     assert len(group_members(endpoint.command)) == 3
     assert len(group_members(endpoint.stubborn)) == 2

@@ -185,24 +185,33 @@ def test_victims_are_not_named_when_there_is_a_culprit(culprit: str) -> None:
     assert "reset" not in (verdict.failure or "").replace("x: Connection reset by peer", "", 1)
 
 
-@pytest.mark.parametrize("kind", ["command", "connect", "protocol", "interrupted", "network", "lost"])
+@pytest.mark.parametrize(
+    "kind", ["command", "system", "connect", "protocol", "interrupted", "network", "lost"]
+)
 def test_culprits_are_named_before_reasons(kind: str) -> None:
-    found = reason(kind, role="input", attempts=[])
+    found = reason(kind, role="input", connector="remote", attempts=[])
     session = Session().command("remote", ended(9)).reasons(found, found)
     assert session.verdict() == Verdict(f"{REMOTE} exited 9", "remote", [])
 
 
-@pytest.mark.parametrize("kind", ["connect", "protocol", "interrupted", "network", "lost"])
+@pytest.mark.parametrize("kind", ["system", "connect", "protocol", "interrupted", "network", "lost"])
 def test_reasons_are_named_before_victims(kind: str) -> None:
-    session = Session().command("remote", ended(1, is_victim=True)).reasons(remote=reason(kind, attempts=[]))
+    found = reason(kind, connector="remote", attempts=[])
+    session = Session().command("remote", ended(1, is_victim=True)).reasons(remote=found)
     verdict = session.verdict()
     assert verdict.culprit is None
     assert REMOTE not in str(verdict.failure)
 
 
-def test_a_victim_is_named_when_nothing_else_is_known() -> None:
+def test_a_victim_without_a_reason_tells_of_a_cut_connection() -> None:
+    """Both commands ended, both endpoints know of nothing: something on the way broke the stream."""
     session = Session().command("output", ended(1, "cat: Connection reset by peer", is_victim=True))
-    assert session.verdict().failure == f"{OUTPUT} exited 1: cat: Connection reset by peer"
+    assert session.verdict() == Verdict(
+        "a data connection was cut on the way; is there a firewall that ends connections? "
+        f"As a consequence, {OUTPUT} exited 1: cat: Connection reset by peer",
+        None,
+        [],
+    )
 
 
 @pytest.mark.parametrize(
@@ -212,7 +221,7 @@ def test_a_writer_whose_reader_ended_early_is_told_so(writer: str, direction: st
     session = Session().command(writer, ended(141, signal="SIGPIPE"))
     session.direction(direction, end("stopped", 65536), end("stopped", 10))
     where = {"input": INPUT, "remote": REMOTE}[writer]
-    cause = f"because {reader} ended without reading it all"
+    cause = f"after {reader} had ended without reading it all"
     assert failure(session) == f"{where} was ended by SIGPIPE, {cause}"
 
 
@@ -230,6 +239,7 @@ def test_a_reader_that_failed_is_not_excused_by_what_it_wrote_to() -> None:
     [
         ("remote", reason("command", "no executable 'dd'", role="remote"), f"{REMOTE}: no executable 'dd'"),
         ("local", reason("command", "'tar' vanished", role="input"), f"{INPUT}: 'tar' vanished"),
+        ("local", reason("system", "No memory"), f"{LOCAL_END} could not go on: No memory"),
         ("local", reason("lost", "silent for 25 s"), f"{REMOTE_END} was lost: silent for 25 s"),
         ("remote", reason("lost", "silent for 25 s"), f"{LOCAL_END} was lost: silent for 25 s"),
         ("local", reason("protocol", "it sent x"), f"{REMOTE_END} broke the protocol: it sent x"),
@@ -254,7 +264,7 @@ def test_no_path_lists_every_attempt_and_says_what_to_open() -> None:
         {"address": "10.0.0.1", "port": 4000, "tries": 1, "outcome": "no answer"},
         {"address": "fd77::1", "port": 4000, "tries": 12, "outcome": "Connection refused"},
     ]
-    found = reason("connect", "no path was found within 30 s", attempts=attempts)
+    found = reason("connect", "no path was found within 30 s", connector="remote", attempts=attempts)
     session = Session().never_started().reasons(remote=found).report_lost("local", "remote")
     assert failure(session) == (
         "t1 could not connect to controller: no path was found within 30 s "
@@ -264,25 +274,24 @@ def test_no_path_lists_every_attempt_and_says_what_to_open() -> None:
     )
 
 
-@pytest.mark.xfail(strict=True, reason="product bug: the listener is taken for the connector")
 def test_a_listener_that_waited_in_vain_is_not_said_to_have_connected() -> None:
-    """docs/protocol.md: the connector opens the data connections, so the listener tried nothing."""
-    found = reason("connect", "the data connections could not be made within 30 s", attempts=[])
-    sentence = failure(Session().never_started().reasons(local=found))
-    assert sentence is not None
+    """It knows who tried, but not what."""
+    found = reason("connect", "it came to nothing", connector="remote", attempts=[])
+    sentence = str(failure(Session().never_started().reasons(local=found)))
+    assert sentence.startswith("t1 could not connect to controller: it came to nothing")
     assert "(tried )" not in sentence
-    assert "from controller to t1" not in sentence
+    assert "let TCP connections from t1 to controller pass" in sentence
 
 
-KINDS = ["command", "connect", "protocol", "interrupted", "network", "lost"]
+KINDS = ["command", "system", "connect", "protocol", "interrupted", "network", "lost"]
 
 
 @pytest.mark.parametrize(
     ("first", "second"), [(one, other) for at, one in enumerate(KINDS) for other in KINDS[at + 1 :]]
 )
 def test_of_two_reasons_the_one_nearest_to_the_cause_is_named(first: str, second: str) -> None:
-    one = reason(first, "the cause", role="remote", attempts=[])
-    other = reason(second, "the effect", role="remote", attempts=[])
+    fields = {"role": "remote", "connector": "remote", "attempts": []}
+    one, other = reason(first, "the cause", **fields), reason(second, "the effect", **fields)
     for session in (Session().reasons(one, other), Session().reasons(other, one)):
         sentence = str(failure(session))
         assert "the cause" in sentence

@@ -263,7 +263,6 @@ def test_with_no_descriptor_left_the_oldest_strangers_make_room_for_the_peer(sce
     assert 40 <= sum(map(is_dropped, strangers)) < 50
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="product bug: KeyError in Listener._refused")
 def test_a_peer_that_resets_right_after_its_proof_does_not_bring_the_listener_down(scene: Scene) -> None:
     """As an endpoint does that is killed at that moment: its data connection is armed."""
     knock(scene, scene.stranger(), and_then=reset)

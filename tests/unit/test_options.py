@@ -92,7 +92,7 @@ def views(remote_rc: int = 0, read: str = "finished") -> tuple[dict[str, Any], d
 
 def no_path() -> tuple[dict[str, Any], dict[str, Any]]:
     attempt = {"address": "192.0.2.1", "port": 1, "tries": 2, "outcome": "no answer"}
-    reason = {"kind": "connect", "text": "no path", "attempts": [attempt]}
+    reason = {"kind": "connect", "text": "no path", "connector": "remote", "attempts": [attempt]}
     nothing = {"commands": {}, "directions": {}, "path": None}
     return {"own": {**nothing, "reason": None}, "peer": None}, {
         "own": {**nothing, "reason": reason},

@@ -14,7 +14,6 @@ import errno
 import os
 import socket
 import threading
-import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from .handshake import ConnectorHandshake, Purpose, Side
@@ -61,7 +60,7 @@ class Connector:
         self._on_proven(proving.proven(is_connector=True, retry=retry))
 
     def attempts(self) -> List[Dict[str, Any]]:
-        """For each candidate: address, port, tries, seconds, and how the last try ended."""
+        """For each candidate: address, port, tries, and how the last try ended."""
         return [candidate.attempt() for candidate in self._candidates]
 
     def close(self) -> None:
@@ -83,7 +82,6 @@ class _Candidate:
         self._is_closed = False
         self._tries = 0
         self._pause = FIRST_PAUSE
-        self._started = time.monotonic()
         self._outcome = "not tried yet"
 
     def start(self, delay: float) -> None:

@@ -55,7 +55,6 @@ class DataConnection:
         self._sent_before = handshake_sent + (1 if is_connector else 0)
         self._received_before = handshake_received
         self._finished = False
-        self._counted: Optional[int] = None
         self._disconnected = False
         self._arm()
 

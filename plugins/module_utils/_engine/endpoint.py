@@ -34,7 +34,7 @@ from .loop import HANGUP, Loop, was_reset
 from .meeting import Meeting
 from .peer import Peer
 from .proving import Proven
-from .specification import CommandSpec, Specification
+from .specification import READER, WRITER, CommandSpec, Specification
 
 #: Seconds that commands have to notice that their connection broke, and to say so.
 NOTICE_GRACE = 2.0
@@ -48,10 +48,6 @@ ENDING_TIMEOUT = 3.0
 RESET_DELAY = 1.0
 
 Event = Dict[str, Any]
-
-#: Which command writes a direction, and which reads it.
-_WRITER = {"input": "input", "output": "remote"}
-_READER = {"input": "remote", "output": "output"}
 
 
 class Endpoint:
@@ -160,7 +156,7 @@ class Endpoint:
             is_connector=proven.is_connector,
         )
         end: DirectionEnd
-        if any(_WRITER[direction] == spec.role for spec in self._spec.commands):
+        if any(WRITER[direction] == spec.role for spec in self._spec.commands):
             end = self._writing[direction] = WritingEnd(direction, connection)
         else:
             end = self._reading[direction] = ReadingEnd(direction, connection)
@@ -185,10 +181,10 @@ class Endpoint:
         self.loop.fail(NetworkError(text))
 
     def _read_by(self, role: str) -> List[ReadingEnd]:
-        return [end for name, end in self._reading.items() if _READER[name] == role]
+        return [end for name, end in self._reading.items() if READER[name] == role]
 
     def _written_by(self, role: str) -> List[WritingEnd]:
-        return [end for name, end in self._writing.items() if _WRITER[name] == role]
+        return [end for name, end in self._writing.items() if WRITER[name] == role]
 
     # Commands
 
@@ -291,7 +287,7 @@ class Endpoint:
             role: dict(
                 command.report(),
                 is_accepted=self._is_accepted(command),
-                is_victim=role in self._victims,
+                is_victim=role in self._victims or not command.has_ended,
                 may_be_stopped=command.may_be_stopped,
             )
             for role, command in self._commands.items()
@@ -301,6 +297,7 @@ class Endpoint:
             "commands": commands,
             "directions": {end.name: end.report() for end in self._ends},
             "path": self._path,
+            "strangers": self._meeting.strangers,
             "reason": self._reason,
         }
 

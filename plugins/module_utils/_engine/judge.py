@@ -14,17 +14,18 @@ import os
 import re
 from typing import Any, Dict, List, NamedTuple, Optional
 
+from .specification import READER, WRITER
+
 Report = Dict[str, Any]
 View = Dict[str, Any]
 
 _ROLES = ("input", "remote", "output")
-_WRITER = {"input": "input", "output": "remote"}
-_READER = {"input": "remote", "output": "output"}
 _SENDER = {"input": "local", "output": "remote"}
 _PEER = {"local": "remote", "remote": "local"}
 #: Kinds of reasons, those nearest to the cause first: what an endpoint knows of itself
 #: comes before what it saw of the other.
 _KINDS = ("command", "system", "connect", "protocol", "interrupted", "network", "lost")
+_FIREWALL = "is there a firewall that ends connections?"
 #: What the system says of each error.
 _SYSTEM_WORDS = frozenset(os.strerror(number) for number in errno.errorcode if number)
 #: How a program speaks of its own errors: its name, a colon, the words.
@@ -66,7 +67,9 @@ def judge(local: View, remote: View, scene: Scene) -> Verdict:
         return Verdict(_reason_failure(reason, scene), role, [])
     victim = _first(commands, is_victim=True)
     if victim is not None:
-        return Verdict(_command_failure(victim, reports, scene), victim, [])
+        failure = _command_failure(victim, reports, scene)
+        cut = f"a data connection was cut on the way; {_FIREWALL} As a consequence, {failure}"
+        return Verdict(cut, None, [])
     missing = _missing_report(local, remote, scene)
     if missing is not None:
         return Verdict(missing, None, [])
@@ -112,10 +115,10 @@ def _command_failure(role: str, reports: Dict[str, Report], scene: Scene) -> str
 
 
 def _pipe_cause(role: str, reports: Dict[str, Report], scene: Scene) -> str:
-    for direction, writer in _WRITER.items():
+    for direction, writer in WRITER.items():
         end = reports[_SENDER[direction]]["directions"].get(direction)
         if writer == role and end is not None and end["state"] == "stopped":
-            return f", after {scene.command(_READER[direction])} had ended without reading it all"
+            return f", after {scene.command(READER[direction])} had ended without reading it all"
     return ""
 
 
@@ -144,7 +147,7 @@ def _reason_failure(reason: Report, scene: Scene) -> str:
         return f"{scene.endpoint(side)} could not go on: {text}"
     if kind == "interrupted":
         return f"{scene.endpoint(side)} was interrupted: {text}"
-    return f"{text}, as {scene.endpoint(side)} saw it; is there a firewall that ends connections?"
+    return f"{text}, as {scene.endpoint(side)} saw it; {_FIREWALL}"
 
 
 def _no_path(reason: Report, scene: Scene) -> str:
@@ -183,13 +186,13 @@ def _streams(reports: Dict[str, Report], commands: Dict[str, Report], scene: Sce
         written = reports[sender]["directions"].get(direction)
         read = reports[_PEER[sender]]["directions"].get(direction)
         if written is not None or read is not None:
-            may_be_stopped = commands[_WRITER[direction]]["may_be_stopped"]
+            may_be_stopped = commands[WRITER[direction]]["may_be_stopped"]
             streams.append(_stream(direction, written or {}, read or {}, may_be_stopped, scene))
     return streams
 
 
 def _stream(direction: str, written: Report, read: Report, may_be_stopped: bool, scene: Scene) -> _Stream:
-    writer, reader = scene.command(_WRITER[direction]), scene.command(_READER[direction])
+    writer, reader = scene.command(WRITER[direction]), scene.command(READER[direction])
     states = (written.get("state"), read.get("state"))
     sent, received = written.get("bytes"), read.get("bytes")
     is_even = None in (sent, received) or sent == received
@@ -202,5 +205,5 @@ def _stream(direction: str, written: Report, read: Report, may_be_stopped: bool,
     part = f"{reader} ended after {received} of the {sent} bytes from {writer}"
     if may_be_stopped:
         return _Stream(warning=part)
-    role = _WRITER[direction]
+    role = WRITER[direction]
     return _Stream(f"{part}; if it may, accept the status 141 (SIGPIPE) of {role} with accept_rc")

@@ -23,6 +23,9 @@ WRITE = select.POLLOUT
 HANGUP = getattr(select, "POLLRDHUP", 0)
 _BROKEN = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
+#: Milliseconds: poll takes a C int, which is 24 days; a timer may be further away.
+_LONGEST_WAIT = 24 * 3600 * 1000
+
 Handler = Callable[[int], None]
 T = TypeVar("T")
 
@@ -124,7 +127,7 @@ class Loop:
         if not self._timers:
             return None
         left = self._timers[0][0] - time.monotonic()
-        return max(0, int(left * 1000) + 1)
+        return min(max(0, int(left * 1000) + 1), _LONGEST_WAIT)
 
     def _fire_timers(self) -> None:
         now = time.monotonic()

@@ -80,6 +80,11 @@ class Meeting:
             "seconds": round(time.monotonic() - self._began, 4),
         }
 
+    @property
+    def strangers(self) -> int:
+        """How many connections to this side's listener did not prove themselves."""
+        return 0 if self._listener is None else self._listener.strangers
+
     def close(self) -> None:
         """Let go of everything but the peer and the data connections."""
         self._stop_connecting()

@@ -9,6 +9,10 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .handshake import Side
 
+#: Which command writes a direction, and which reads it.
+WRITER = {"input": "input", "output": "remote"}
+READER = {"input": "remote", "output": "output"}
+
 
 class CommandSpec(NamedTuple):
     """What to run. *role* is input, remote or output; *argv* may hold surrogate escapes."""
@@ -50,6 +54,6 @@ class Specification(NamedTuple):
             "key": key,
             "side": Side(data["side"]),
             "commands": [CommandSpec(**command) for command in data["commands"]],
-            "candidates": [tuple(candidate) for candidate in data["candidates"]],
+            "candidates": tuple(tuple(candidate) for candidate in data["candidates"]),
         }
         return cls(**dict(data, **own_types))

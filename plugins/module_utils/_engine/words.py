@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, List, Sequence, Union
 
 from .errors import CommandError
+from .text import to_bytes
 
 _SHELL = "/bin/sh"
 
@@ -21,7 +22,7 @@ def split_command(role: str, command: Union[str, Sequence[Any]], shell: bool) ->
     """
     if isinstance(command, str):
         words = [_SHELL, "-c", command] if shell else _split(role, command)
-        is_empty = not command.strip()
+        is_empty = not command.strip() or not words[0]
     elif isinstance(command, (list, tuple)):
         if shell:
             raise CommandError(role, f"{role}: with 'shell' a command is one string, not a list")
@@ -33,7 +34,16 @@ def split_command(role: str, command: Union[str, Sequence[Any]], shell: bool) ->
         raise CommandError(role, f"{role}: the command is empty")
     if any("\0" in word for word in words):
         raise CommandError(role, f"{role}: a command can not hold a null character")
+    for word in words:
+        _check_encodable(role, word)
     return words
+
+
+def _check_encodable(role: str, word: str) -> None:
+    try:
+        to_bytes(word)
+    except UnicodeEncodeError:
+        raise CommandError(role, f"{role}: a command holds a character that has no bytes: {word!a}") from None
 
 
 def _split(role: str, command: str) -> List[str]:

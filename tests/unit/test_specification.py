@@ -1,0 +1,40 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an endpoint is to do survives the way through JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Side
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
+    CommandSpec,
+    Specification,
+)
+
+KEY = bytes(range(32))
+COMMANDS = [
+    CommandSpec("input", ["cat", "a b", "", "f\u00fcr", "\udcff", "\n"], [0, 141]),
+    CommandSpec("output", ["cat"], [], "/srv/\udcff"),
+]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        Specification(Side.LOCAL, KEY, COMMANDS, ["input", "output"], 30.0, listener=5),
+        Specification(Side.REMOTE, KEY, [], [], 0.5, candidates=(("192.0.2.1", 1), ("fe80::1%eth0", 65535))),
+    ],
+    ids=["listens", "connects"],
+)
+def test_it_survives_json(spec: Specification) -> None:
+    assert Specification.load(json.loads(json.dumps(spec.dump())), KEY) == spec
+
+
+def test_the_key_is_never_part_of_what_is_dumped() -> None:
+    """It travels by itself, where nothing is logged."""
+    dumped = json.dumps(Specification(Side.LOCAL, KEY, COMMANDS, ["input"], 30.0).dump())
+    assert "key" not in dumped
+    assert KEY.hex() not in dumped
