@@ -131,7 +131,9 @@ def test_remote_ends_early_while_input_still_writes(session: Session, target: Ta
     result = session(input=["cat", "/dev/zero"], remote=["head", "-c", "10"])
     assert result.kind == "failed"
     assert result.msg.startswith("input command 'cat /dev/zero' on controller ")
-    assert f"after remote command 'head -c 10' on {target.name} had ended without reading it all" in result.msg
+    assert (
+        f"after remote command 'head -c 10' on {target.name} had ended without reading it all" in result.msg
+    )
 
 
 def test_output_ends_early_while_remote_still_writes(session: Session, target: Target) -> None:

@@ -50,7 +50,7 @@ class Scene:
     def dead(self) -> socket.socket:
         """A port where not even the connection is taken: its backlog is full."""
         sock = self.silent(backlog=0)
-        for _ in range(2):
+        for _number in range(2):
             stranger = socket.socket()
             stranger.setblocking(False)
             stranger.connect_ex(sock.getsockname())
@@ -273,7 +273,7 @@ def test_a_bad_candidate_does_not_delay_a_good_one(scene: Scene, bad: Callable[[
 def test_many_bad_candidates_do_not_delay_a_good_one(scene: Scene) -> None:
     good = scene.listen(scene.bound())
     began = time.monotonic()
-    scene.connect(*[scene.silent() for _ in range(4)], good)
+    scene.connect(*[scene.silent() for _number in range(4)], good)
     assert scene.wait_for_proof().peer == good.getsockname()
     assert time.monotonic() - began < 5 * connectors.STAGGER + 2
 
@@ -294,7 +294,7 @@ def test_the_usual_case_leaves_no_trace_on_later_candidates(scene: Scene) -> Non
 
 def test_each_good_candidate_is_handed_over_once(scene: Scene) -> None:
     """Which of them is used is not the connector's to say."""
-    socks = [scene.listen(scene.bound()) for _ in range(2)]
+    socks = [scene.listen(scene.bound()) for _number in range(2)]
     connector = scene.connect(*socks)
     scene.wait_for(lambda: len(scene.proven) == 2, "both")
     assert [proven.peer for proven in scene.proven] == [sock.getsockname() for sock in socks]

@@ -121,7 +121,7 @@ def test_after_disconnect_every_read_fails(ends: Ends, seen: str) -> None:
         writer.finish()
         wait_until(lambda: has_fin(reader), "FIN")
     reader.disconnect()
-    for _ in range(5):
+    for _number in range(5):
         with pytest.raises(OSError, match=r"reset|not connected"):
             pytest.fail(f"it read {reader.sock.recv(1)!r}")
 
@@ -146,7 +146,7 @@ def test_a_blocked_reader_is_woken_by_disconnect(ends: Ends) -> None:
 
 def test_disconnecting_twice_is_as_once(ends: Ends) -> None:
     writer, reader = ends
-    for _ in range(2):
+    for _number in range(2):
         writer.disconnect()
     assert_reset(reader.sock, b"")
 

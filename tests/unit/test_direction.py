@@ -221,7 +221,7 @@ def test_whatever_still_reads_a_broken_stream_never_sees_its_end(
 ) -> None:
     """Something that the reading command left running, for example."""
     play(direction, events, direction.reading)
-    for _ in range(3):
+    for _number in range(3):
         with pytest.raises(OSError, match=r"reset|not connected"):
             pytest.fail(f"it read {direction.reading.connection.sock.recv(100)!r}")
 

@@ -306,7 +306,7 @@ def test_a_peer_that_falls_silent_is_lost(scene: Scene, side: str) -> None:
 def test_a_peer_that_only_has_nothing_to_say_is_not_lost(scene: Scene, side: str) -> None:
     """A tape change, for example: no data, but heartbeats."""
     played = scene.meet(FILTER, side, **{"peer.HEARTBEAT": 0.05, "peer.SILENCE": 0.3})
-    for _ in range(10):
+    for _number in range(10):
         assert played.control.hear() == {"type": "heartbeat"}
         played.control.say("heartbeat")
     assert is_running(played.endpoint.process.pid)

@@ -176,7 +176,7 @@ def test_control_keys_agree_crosswise_and_differ_by_direction() -> None:
 
 def test_every_handshake_gives_other_control_keys() -> None:
     keys = set()
-    for _ in range(10):
+    for _number in range(10):
         one, other = connector(nonce=None), listener(nonce=None)
         messages(one, other)
         keys.update(one.control_keys())
@@ -272,9 +272,9 @@ def test_a_recorded_listener_replayed_to_a_new_nonce_is_refused() -> None:
 
 
 def test_fresh_nonces_are_never_the_same() -> None:
-    hellos = {connector(nonce=None).take() for _ in range(100)}
+    hellos = {connector(nonce=None).take() for _number in range(100)}
     answers = set()
-    for _ in range(100):
+    for _number in range(100):
         machine = listener(nonce=None)
         machine.receive(GOOD["HELLO"])
         answers.add(machine.take()[16:48])

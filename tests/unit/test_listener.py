@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import resource
 import socket
@@ -144,7 +143,7 @@ def test_not_one_byte_behind_the_handshake_is_read(scene: Scene) -> None:
 
 
 def silent(scene: Scene) -> None:
-    for _ in range(20):
+    for _number in range(20):
         scene.stranger()
 
 
@@ -165,7 +164,7 @@ def guessing(scene: Scene) -> None:
 
 
 def vanishing(scene: Scene) -> None:
-    for _ in range(20):
+    for _number in range(20):
         scene.stranger().close()
 
 
@@ -175,7 +174,7 @@ def resetting(scene: Scene) -> None:
 
 
 def many(scene: Scene) -> None:
-    for _ in range(500):
+    for _number in range(500):
         scene.stranger()
 
 
@@ -248,14 +247,14 @@ def test_a_stranger_that_dribbles_gets_no_more_time(
 
 
 def test_the_number_of_unproven_connections_is_bounded_and_the_oldest_go(scene: Scene) -> None:
-    strangers = [scene.stranger() for _ in range(500)]
+    strangers = [scene.stranger() for _number in range(500)]
     scene.wait_for_refusals(500 - MAX_UNPROVEN)
     assert MAX_UNPROVEN == 128
     assert [is_dropped(sock) for sock in strangers] == [True] * (500 - MAX_UNPROVEN) + [False] * MAX_UNPROVEN
 
 
 def test_with_no_descriptor_left_the_oldest_strangers_make_room_for_the_peer(scene: Scene) -> None:
-    strangers = [scene.stranger() for _ in range(50)]
+    strangers = [scene.stranger() for _number in range(50)]
     peer = scene.stranger()
     with descriptors_left(10):
         knock(scene, peer)
@@ -271,7 +270,7 @@ def test_a_peer_that_resets_right_after_its_proof_does_not_bring_the_listener_do
 
 
 def test_a_closed_listener_lets_go_of_everything(scene: Scene) -> None:
-    strangers = [scene.stranger() for _ in range(5)]
+    strangers = [scene.stranger() for _number in range(5)]
     scene.peer_knocks()
     scene.wait_for_peer()
     strangers.append(scene.stranger())
@@ -342,8 +341,8 @@ def descriptors_left(count: int) -> Iterator[None]:
     """This process may open only so many descriptors more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = {int(name) for name in os.listdir("/proc/self/fd")}
-    free = (number for number in itertools.count() if number not in used)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (next(itertools.islice(free, count, None)), hard))
+    free = [number for number in range(len(used) + count + 1) if number not in used]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[count], hard))
     try:
         yield
     finally:

@@ -179,6 +179,35 @@ def test_a_failing_command_fails_the_session_and_no_reader_commits(
     assert not gate.whole.exists()
 
 
+READING_ON = {
+    "one after the other": "cat > /dev/null; cat > /dev/null && touch {marker}",
+    "side by side": "exec 3<&0; for i in 1 2; do (cat <&3 > /dev/null && touch {marker}) & done; wait",
+}
+
+
+@pytest.mark.parametrize("attempt", range(5))
+@pytest.mark.parametrize("script", READING_ON.values(), ids=READING_ON.keys())
+def test_a_reader_that_reads_on_after_the_error_sees_no_end_of_file(
+    sessions: Starter, tmp_path: Path, script: str, attempt: int
+) -> None:
+    """Linux reports a reset once, and a clean end of file from then on."""
+    marker = tmp_path / "marker"
+    failing = sh("head -c 3000000 /dev/zero; sleep 0.1; exit 3")
+    ended = sessions.run({"input": failing, "remote": sh(script.format(marker=marker))})
+    assert ended.verdict.failure == "input command 'input' on here exited 3"
+    assert not marker.exists()
+
+
+def test_statuses_are_known_where_the_parent_ignores_sigchld(sessions: Starter) -> None:
+    """That is inherited, and would have the system forget how the commands ended."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        session = sessions.start({"input": ["true"], "remote": sh("cat; exit 9")})
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert sessions.end(session).verdict.failure == "remote command 'remote' on there exited 9"
+
+
 @pytest.mark.parametrize("role", ["input", "remote", "output"])
 def test_a_missing_executable_starts_nothing(sessions: Starter, tmp_path: Path, role: str) -> None:
     commands = {one: sh(f"cat; : > {tmp_path}/{one}") for one in ("input", "remote", "output")}
