@@ -170,7 +170,7 @@ def name(value: object) -> str | None:
 def play(direction: Direction, events: list[Event], end: DirectionEnd) -> None:
     for event in events:
         event(direction)
-        _ = end.is_broken  # as the endpoint does, when the loop tells it of a reset
+        end.notice_reset()  # as the endpoint does, when the loop tells it of a reset
 
 
 @pytest.mark.parametrize(("events", "state", "count", "is_settled"), WRITING, ids=name)
@@ -233,17 +233,21 @@ def test_breaking_the_writing_end_leaves_the_reading_end_time_to_break_its_own_s
     """After a reset of ours a reader's second read would be a clean end of file."""
     play(direction, events, direction.writing)
     direction.writing.connection.sock.sendall(PAYLOAD)
+    direction.reading.notice_reset()
     assert not direction.reading.is_broken
 
 
 @pytest.mark.parametrize("events", [[reader_ends_badly], [reader_is_aborted]], ids=name)
 def test_breaking_the_reading_end_breaks_the_writing_end(direction: Direction, events: list[Event]) -> None:
     play(direction, events, direction.reading)
-    wait_until(lambda: direction.writing.is_broken, "the reset at the other end")
+    wait_until(lambda: direction.writing.connection.is_broken, "the reset at the other end")
+    direction.writing.notice_reset()
+    assert direction.writing.is_broken
 
 
 def test_a_reader_that_ends_early_breaks_nothing_by_itself(direction: Direction) -> None:
     """Its endpoint says `read`, and the other endpoint stops the writer."""
     play(direction, [takes(3), reader_ends_well], direction.reading)
     direction.writing.connection.sock.sendall(PAYLOAD)
+    direction.writing.notice_reset()
     assert not direction.writing.is_broken

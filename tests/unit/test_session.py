@@ -395,6 +395,17 @@ def test_a_command_that_an_abort_could_not_end_is_not_the_culprit(sessions: Star
     assert verdict == Verdict("remote command 'remote' on there exited 9", "remote", [])
 
 
+@pytest.mark.parametrize("killed", ["local", "remote"])
+def test_commands_that_notice_nothing_end_with_their_endpoint(sessions: Starter, killed: str) -> None:
+    """They neither read nor write: the guard of the one side and the abort of the other end them."""
+    commands = {"input": ["sleep", "600"], "remote": ["sleep", "600"], "output": ["sleep", "600"]}
+    session = sessions.start(commands, patience={"endpoint.NOTICE_GRACE": 0.1})
+    session.local.wait_for("started")
+    assert session.commands() == ["sleep"] * 3
+    session.endpoints[killed].kill()
+    wait_until(lambda: session.commands() == [], "no command is left")
+
+
 def test_what_a_session_that_ended_well_left_running_stays(sessions: Starter, tmp_path: Path) -> None:
     commands = {"input": ["true"], "remote": sh("cat; sleep 600 > /dev/null 2>&1 < /dev/null &")}
     session = sessions.start(commands)

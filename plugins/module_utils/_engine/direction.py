@@ -39,10 +39,12 @@ class DirectionEnd:
 
     @property
     def is_broken(self) -> bool:
-        """Whether somebody broke it, as far as is known here and now."""
+        return self.state is State.BROKEN
+
+    def notice_reset(self) -> None:
+        """The connection may have been reset already, without the loop having said so."""
         if self.state is State.OPEN and self.connection.is_broken:
             self.break_off()
-        return self.state is State.BROKEN
 
     def break_off(self) -> None:
         """The connection was reset, or the session is aborted. What it takes to keep a reader from
@@ -73,7 +75,8 @@ class WritingEnd(DirectionEnd):
     def writer_ended(self, *, is_whole: bool) -> None:
         """*is_whole*: the status was accepted, and what the command had read was not broken."""
         self._command_ended = True
-        if self.state is State.OPEN and not self.is_broken:
+        self.notice_reset()
+        if self.state is State.OPEN:
             if is_whole:
                 self.connection.finish()
                 self._count()
@@ -85,7 +88,8 @@ class WritingEnd(DirectionEnd):
         """The peer's ``read`` has arrived. When it is whole while the command still runs, the
         command has sent FIN itself, with shutdown(2); its status still decides."""
         self._reader_ended = True
-        if not is_whole and self.state is State.OPEN and not self.is_broken:
+        self.notice_reset()
+        if self.state is State.OPEN and not is_whole:
             self._count()
             self.state = State.STOPPED
             self.connection.stop_writer()
@@ -109,7 +113,8 @@ class ReadingEnd(DirectionEnd):
 
     def reader_ended(self, *, is_accepted: bool) -> None:
         self._command_ended = True
-        if self.state is State.OPEN and not self.is_broken:
+        self.notice_reset()
+        if self.state is State.OPEN:
             if is_accepted:
                 self._count()
                 whole = self.connection.is_read_whole()

@@ -204,6 +204,8 @@ class Endpoint:
         command = self._commands[role]
         is_accepted = self._is_accepted(command)
         read, written = self._read_by(role), self._written_by(role)
+        for end in [*read, *written]:
+            end.notice_reset()
         broken = [end for end in [*read, *written] if end.is_broken]
         for end in broken:
             self._expect_word(end)
