@@ -221,6 +221,19 @@ def test_a_missing_executable_starts_nothing(sessions: Starter, tmp_path: Path, 
     assert [path.name for path in tmp_path.iterdir() if path.name in commands] == []
 
 
+def test_when_the_second_command_can_not_be_started_the_first_one_is_seen_to_end(
+    sessions: Starter, tmp_path: Path
+) -> None:
+    """Its file is there and executable, and no program."""
+    (tmp_path / "bad").write_bytes(b"\x7fno program")
+    (tmp_path / "bad").chmod(0o755)
+    commands = {"input": [f"{tmp_path}/bad"], "remote": ["cat"], "output": ["cat"]}
+    ended = sessions.run(commands, patience={"endpoint.ABORT_TIMEOUT": 2.0})
+    assert ended.verdict.culprit == "input"
+    assert "Exec format error" in str(ended.verdict.failure)
+    assert ended.command("output")["rc"] is not None
+
+
 EARLY = "remote command 'remote' on there ended after 10 of the "
 
 

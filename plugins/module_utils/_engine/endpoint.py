@@ -118,10 +118,12 @@ class Endpoint:
             self._tell("start")
             self.loop.run_until(lambda: "started" in self._heard)
         self._guard = Guard()
-        for spec in self._spec.commands:
-            self._commands[spec.role] = self._start_command(spec, self._guard)
-        for command in self._commands.values():
-            command.watch()
+        try:
+            for spec in self._spec.commands:
+                self._commands[spec.role] = self._start_command(spec, self._guard)
+        finally:
+            for command in self._commands.values():
+                command.watch()
         self._tell("started")
         self._on_event({"event": "started"})
 

@@ -71,6 +71,7 @@ def _detach(reader: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
+    os.close(null)
 
 
 def _close_all_but(kept: int) -> None:
