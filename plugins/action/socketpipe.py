@@ -43,6 +43,10 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._local_endpoint imp
     LocalEndpoint,
     LocalEndpointError,
 )
+from ansible_collections.dds.socketpipe.plugins.plugin_utils._patience import (
+    UnansweredError,
+    patience,
+)
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._result import (
     build_result,
     one_line,
@@ -52,6 +56,9 @@ _MODULE = "dds.socketpipe.socketpipe_endpoint"
 _ROLES = ("input", "remote", "output")
 _CONTROLLER = "controller"
 _PATHS_ON_TARGET = ("chdir", "creates", "removes")
+#: Seconds that the module has to answer once the local endpoint has ended: both end together,
+#: unless the login is dead.
+ANSWER_TIMEOUT = 20.0
 _LOOPBACK = "127.0.0.1"
 _CONDITIONS = ("creates", "removes", "local_creates", "local_removes")
 
@@ -180,7 +187,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             candidates = self._candidates(listener.getsockname()[1])
             local_endpoint = LocalEndpoint(self._local_specification(key), listener, self._log)
         try:
-            answer = self._run_module(self._remote_specification(key, candidates))
+            answer = self._ask_module(self._remote_specification(key, candidates), local_endpoint)
             if "view" not in answer:
                 return self._without_view(answer)
             remote = answer["view"]
@@ -192,6 +199,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         finally:
             local_endpoint.close()
         return self._result(local, remote, began)
+
+    def _ask_module(self, spec: Specification, local_endpoint: LocalEndpoint) -> Result:
+        """The module's answer; an empty view if it does not come, the local endpoint having ended."""
+        try:
+            with patience() as end_after:
+                local_endpoint.on_ended = lambda: end_after(ANSWER_TIMEOUT)
+                return self._run_module(spec)
+        except UnansweredError:
+            nothing = {"commands": {}, "directions": {}, "path": local_endpoint.path, "reason": None}
+            return {"view": {"own": nothing, "peer": None}}
 
     @property
     def _local_roles(self) -> list[str]:

@@ -41,10 +41,14 @@ class LocalEndpointError(Exception):
 
 class LocalEndpoint:
     """Starts an endpoint for *spec*, which listens on *listener*; *log* gets each event, from
-    a thread."""
+    a thread. `path` is its path once it is connected; `on_ended` is called, from a thread, when
+    it has ended.
+    """
 
     def __init__(self, spec: Specification, listener: socket.socket, log: Callable[[Event], None]) -> None:
         self._log = log
+        self.path: Event | None = None
+        self.on_ended: Callable[[], None] = lambda: None
         self._events: queue.Queue[Event | None] = queue.Queue()
         self._playbook = os.getppid()
         self._lock = threading.Lock()
@@ -115,9 +119,11 @@ class LocalEndpoint:
     def _follow(self) -> None:
         for line in self._lines():
             event = json.loads(line)
+            self.path = event.get("path", self.path)
             self._log(event)
             self._events.put(event)
         self._events.put(None)
+        self.on_ended()
 
     def _lines(self) -> Iterator[bytes]:
         buffer = b""

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness.ansible import Run
-from harness.network import Target, processes_here
+from harness.ansible import MODULE, Ansible, Run
+from harness.network import Target, processes_here, run
 from harness.streams import ENDLESS, CommitGate
 from harness.waiting import wait_until
 
@@ -90,6 +90,27 @@ def test_ctrl_c(middle: Middle) -> None:
     os.killpg(middle.run.process.pid, signal.SIGINT)
     middle.run.process.wait(BOUND)
     middle.expect_a_clean_end()
+
+
+def test_the_network_goes_away_for_ever(
+    ansible: Ansible, make_target: Callable[..., Target], tmp_path: Path
+) -> None:
+    """The login never notices: the heartbeats do, on both sides, and nobody waits for the login."""
+    target = make_target()
+    gate = CommitGate(tmp_path)
+    task = {MODULE: {"remote": ENDLESS, "output": gate.script, "shell": True}}
+    run_ = ansible.start({target.name: target.inventory()}, [task])
+    wait_until(gate.has_bytes, "the stream flows", timeout=60)
+    run("ip", "link", "set", target.link, "down")
+    result = run_.wait(90)[-1]
+    assert result.kind == "failed"
+    assert f"remote endpoint on {target.name} was lost: it has been silent for 25 s" in result.msg
+    assert not gate.whole.exists()
+    wait_until(
+        lambda: not [words for words in target.processes().values() if "while" in words],
+        "the target's side has ended the command",
+        timeout=30,
+    )
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
