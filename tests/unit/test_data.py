@@ -154,30 +154,43 @@ def test_disconnecting_twice_is_as_once(ends: Ends) -> None:
 # A reader that ends early
 
 
-def test_a_blocked_writer_is_woken_by_stop_writer(ends: Ends) -> None:
-    """Most often by SIGPIPE; a write that is just waking up may get the reset itself."""
-    writer, _reader = ends
+def test_a_blocked_writer_is_woken_when_its_reader_stops(ends: Ends) -> None:
+    """Most often by the reset itself, for its write waits; else by SIGPIPE."""
+    writer, reader = ends
     command = subprocess.Popen(["cat", "/dev/zero"], stdout=writer.sock, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: state_of(command.pid) == "S", "cat waits for its reader")
-    writer.stop_writer()
+    reader.stop_reading()
     words = command.communicate(timeout=5)[1]
     assert command.returncode == -signal.SIGPIPE or "Connection reset by peer" in words
 
 
-def test_the_next_write_after_stop_writer_is_a_broken_pipe(ends: Ends) -> None:
-    writer, _reader = ends
-    writer.stop_writer()
+def test_without_the_pending_error_the_next_write_is_a_broken_pipe(ends: Ends) -> None:
+    writer, reader = ends
+    reader.stop_reading()
+    wait_until(lambda: writer.is_broken, "the reset")
+    writer.take_error()
     with pytest.raises(BrokenPipeError):
         writer.sock.send(b"x")
     command = subprocess.run(["cat", "/dev/zero"], stdout=writer.sock, check=False)
     assert command.returncode == -signal.SIGPIPE
 
 
-def test_stop_writer_gives_no_clean_end_of_file_to_what_still_reads(ends: Ends) -> None:
+def test_what_was_written_is_known_after_the_reader_stopped(ends: Ends) -> None:
     writer, reader = ends
     writer.sock.sendall(b"payload")
-    writer.stop_writer()
-    assert_reset(reader.sock, b"payload")
+    reader.stop_reading()
+    wait_until(lambda: writer.is_broken, "the reset")
+    writer.take_error()
+    assert writer.count_sent() == len(b"payload")
+
+
+def test_what_still_reads_when_the_reader_stopped_sees_no_end_of_file(ends: Ends) -> None:
+    writer, reader = ends
+    writer.sock.sendall(b"payload")
+    reader.stop_reading()
+    for _number in range(3):
+        with pytest.raises(OSError, match=r"reset|not connected"):
+            reader.sock.recv(1)
 
 
 def test_finish_after_the_reader_broke_the_pipe_is_no_error(ends: Ends) -> None:

@@ -123,7 +123,7 @@ WRITING: list[Row] = [
     ([read_of_all_arrives, writer_ends_badly], BROKEN, SIZE, True),
     ([writer_ends_badly], BROKEN, SIZE, True),
     ([writer_ends_badly, read_arrives], BROKEN, SIZE, True),
-    ([read_arrives], STOPPED, SIZE, False),
+    ([read_arrives], STOPPED, None, False),
     ([read_arrives, writer_ends_well], STOPPED, SIZE, True),
     ([read_arrives, writer_ends_badly], STOPPED, SIZE, True),
     ([writer_is_reset], BROKEN, SIZE, False),
@@ -211,6 +211,9 @@ def test_the_reader_sees_a_clean_end_only_of_a_finished_stream(
 @pytest.mark.parametrize("events", [row[0] for row in WRITING if row[1] is STOPPED], ids=name)
 def test_a_stopped_writer_gets_a_broken_pipe(direction: Direction, events: list[Event]) -> None:
     play(direction, events, direction.writing)
+    direction.reading.stop()
+    wait_until(lambda: direction.writing.connection.is_broken, "the reset")
+    direction.writing.after_reset()
     with pytest.raises(BrokenPipeError):
         direction.writing.connection.sock.send(b"x")
 

@@ -142,6 +142,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     scene.close()
 
 
+NOT_STOPPED = "it stops a direction whose reader has not ended early"
 NOT_WRITTEN = "it reports on a direction that this side does not write"
 SIDES = pytest.mark.parametrize("side", ["local", "remote"])
 
@@ -258,6 +259,9 @@ def test_a_candidate_that_says_something_before_go_is_dropped_and_tried_again(
         ("local", {"type": "read", "direction": "output"}, NOT_WRITTEN),
         ("remote", {"type": "read", "direction": "input"}, NOT_WRITTEN),
         ("local", {"type": "read", "direction": ["x"]}, NOT_WRITTEN),
+        ("local", {"type": "stop", "direction": "output"}, NOT_STOPPED),
+        ("local", {"type": "stop", "direction": "input"}, NOT_STOPPED),
+        ("remote", {"type": "stop"}, NOT_STOPPED),
         ("local", {"type": "finished"}, "its report is not a report"),
         ("local", {"type": "finished", "report": "x"}, "its report is not a report"),
         ("local", {"type": "abort"}, "it aborts without a reason"),

@@ -88,16 +88,15 @@ class DataConnection:
         if not self._disconnected:
             self._disconnected = _disconnect(self.sock.fileno())
 
-    def stop_writer(self) -> None:
-        """Break the writer's pipe as a shell would: its next write is SIGPIPE or EPIPE.
-
-        A shutdown would do the same, but also send FIN, a clean end of file for whatever the
-        reading command has left running: that is for kernels that refuse to disconnect.
-        """
+    def stop_reading(self) -> None:
+        """The reading command has ended: break the pipe of its writer, with RST."""
         self.disconnect()
         if not self._disconnected:
-            self.finish()
-        # Without the pending ECONNRESET, EPIPE is left; a write that is just waking up may be first.
+            self.sock.close()
+
+    def take_error(self) -> None:
+        """Take the pending ECONNRESET away from a writer: EPIPE and SIGPIPE are left, as in a
+        shell. A write that is just waking up may be first."""
         self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
     def is_read_whole(self) -> bool:
@@ -120,7 +119,7 @@ class DataConnection:
 
     def close(self, *, whole: bool) -> None:
         """Let go of the socket: with FIN if the session was *whole*, else with RST."""
-        if whole:
+        if whole and self.sock.fileno() >= 0:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
         self.sock.close()
 

@@ -49,9 +49,13 @@ class DirectionEnd:
     def break_off(self) -> None:
         """The connection was reset, or the session is aborted. What it takes to keep a reader from
         a clean end of file differs between the ends."""
+        self._count()
         if self.state is not State.STOPPED:
-            self._count()
             self.state = State.BROKEN
+
+    def after_reset(self) -> None:
+        """The connection was reset, and this end is stopped or settled already."""
+        raise NotImplementedError
 
     def report(self) -> Dict[str, Any]:
         """State, and payload bytes that went through this end (None: unknown)."""
@@ -76,13 +80,14 @@ class WritingEnd(DirectionEnd):
         """*is_whole*: the status was accepted, and what the command had read was not broken."""
         self._command_ended = True
         self.notice_reset()
-        if self.state is State.OPEN:
-            if is_whole:
-                self.connection.finish()
-                self._count()
-                self.state = State.FINISHED
-            else:
-                self.break_off()
+        if self.state is State.STOPPED:
+            self._count()
+        elif self.state is State.OPEN and is_whole:
+            self.connection.finish()
+            self._count()
+            self.state = State.FINISHED
+        elif self.state is State.OPEN:
+            self.break_off()
 
     def reader_ended(self, *, is_whole: bool) -> None:
         """The peer's ``read`` has arrived. When it is whole while the command still runs, the
@@ -90,9 +95,11 @@ class WritingEnd(DirectionEnd):
         self._reader_ended = True
         self.notice_reset()
         if self.state is State.OPEN and not is_whole:
-            self._count()
             self.state = State.STOPPED
-            self.connection.stop_writer()
+
+    def after_reset(self) -> None:
+        if self.state is State.STOPPED:
+            self.connection.take_error()
 
     @property
     def is_settled(self) -> bool:
@@ -100,7 +107,8 @@ class WritingEnd(DirectionEnd):
         return self._command_ended and needed
 
     def _count(self) -> None:
-        if self.state is State.OPEN:
+        """Once: a connection that was disconnected counts no more."""
+        if self._bytes is None:
             self._bytes = self.connection.count_sent()
 
 
@@ -110,6 +118,14 @@ class ReadingEnd(DirectionEnd):
     def break_off(self) -> None:
         super().break_off()
         self.connection.disconnect()
+
+    def after_reset(self) -> None:
+        """What the command has left running shall not see a clean end of file."""
+        self.connection.disconnect()
+
+    def stop(self) -> None:
+        """The peer's ``stop``: its writer's pipe may be broken now."""
+        self.connection.stop_reading()
 
     def reader_ended(self, *, is_accepted: bool) -> None:
         self._command_ended = True

@@ -171,8 +171,7 @@ class Endpoint:
             end.break_off()
             self._expect_word(end)
         elif was_reset(events):
-            # What a reader that stopped has left running shall not see a clean end of file.
-            end.connection.disconnect()
+            end.after_reset()
 
     def _expect_word(self, end: DirectionEnd) -> None:
         """It is broken, and not by this endpoint: the peer says why, or neither did it."""
@@ -245,6 +244,7 @@ class Endpoint:
             "start": self._on_once,
             "started": self._on_once,
             "read": self._on_read,
+            "stop": self._on_stop,
             "finished": self._on_finished,
             "abort": self._on_abort,
         }
@@ -264,6 +264,15 @@ class Endpoint:
         if end is None:
             raise ProtocolError("it reports on a direction that this side does not write")
         end.reader_ended(is_whole=message.get("whole") is True)
+        if end.state is State.STOPPED:
+            self._tell("stop", direction=end.name)
+
+    def _on_stop(self, message: Message) -> None:
+        end = self._reading.get(str(message.get("direction")))
+        if end is None or end.state is not State.STOPPED:
+            raise ProtocolError("it stops a direction whose reader has not ended early")
+        self.loop.unwatch(end.connection.sock.fileno())
+        end.stop()
 
     def _on_finished(self, message: Message) -> None:
         report = message.get("report")
