@@ -29,6 +29,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge impor
 )
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.listener import open_listener
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
+    ROLES,
     CommandSpec,
     Specification,
 )
@@ -53,7 +54,6 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._result import (
 )
 
 _MODULE = "dds.socketpipe.socketpipe_endpoint"
-_ROLES = ("input", "remote", "output")
 _CONTROLLER = "controller"
 _PATHS_ON_TARGET = ("chdir", "creates", "removes")
 #: Seconds that the module has to answer once the local endpoint has ended: both end together,
@@ -97,7 +97,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if self._task.async_val:
             raise RefusalError("socketpipe does not support async: remove 'async' from the task")
         self._options = self._validate()
-        self._commands = {role: self._options[role] for role in _ROLES if self._options[role] is not None}
+        self._commands = {role: self._options[role] for role in ROLES if self._options[role] is not None}
         self._specs = {role: self._command_spec(role) for role in self._commands}
 
     def _validate(self) -> dict[str, Any]:

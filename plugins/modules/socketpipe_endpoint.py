@@ -83,6 +83,9 @@ if sys.version_info >= (3, 7):
     from ansible_collections.dds.socketpipe.plugins.module_utils._engine.interrupts import (
         take_signals,
     )
+    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.proving import (
+        plain_address,
+    )
     from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
         Specification,
     )
@@ -133,8 +136,7 @@ def login_address():
     words = os.environ.get("SSH_CONNECTION", "").split()
     if len(words) != 4:
         return None
-    mapped = "::ffff:"
-    return words[0][len(mapped) :] if words[0].startswith(mapped) else words[0]
+    return plain_address((words[0], 0))[0]  # only the address is of use
 
 
 def why_skip(spec, creates, removes):

@@ -11,23 +11,22 @@ from datetime import datetime
 from typing import Any
 
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.text import to_bytes, to_text
-
-_ROLES = ("input", "remote", "output")
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import ROLES
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.text import printable
 
 View = dict[str, Any]
 
 
-def printable(command: Any) -> Any:
+def as_given(command: Any) -> Any:
     """A command as the user gave it, but safe for every log."""
     if isinstance(command, str):
-        return to_text(to_bytes(command))
+        return printable(command)
     return [printable(str(word)) for word in command]
 
 
 def one_line(command: Any) -> str:
     """A command as one text, for a sentence."""
-    shown = printable(command)
+    shown = as_given(command)
     return shown if isinstance(shown, str) else shlex.join(shown)
 
 
@@ -63,12 +62,12 @@ def _path(local: View, remote: View) -> dict[str, Any]:
 def _of_commands(reports: Mapping[str, Any], verdict: Verdict, commands: Mapping[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     stderr = []
-    for role in _ROLES:
+    for role in ROLES:
         if role in reports:
             report = reports[role]
             stderr.append(report["stderr"])
             result[role] = {
-                "cmd": printable(commands[role]),
+                "cmd": as_given(commands[role]),
                 "rc": report["rc"],
                 "signal": report["signal"],
                 "stderr": report["stderr"],

@@ -18,7 +18,7 @@ from typing import IO, Any, Callable, Dict, Optional
 from .errors import CommandError
 from .loop import READ, Loop
 from .specification import CommandSpec
-from .text import to_bytes, to_text
+from .text import printable, to_bytes, to_text
 
 #: Bytes kept of each stdout and stderr: enough for a tired reader, little enough for a log.
 TAIL_SIZE = 64 * 1024
@@ -28,24 +28,20 @@ LEFTOVER_GRACE = 1.0
 SIGPIPE_STATUS = 128 + signal.SIGPIPE
 
 
-def _shown(name: str) -> str:
-    return to_text(to_bytes(name))
-
-
 def find_executable(spec: CommandSpec) -> None:
     """Raise CommandError unless *spec* can be started, as far as can be known before."""
     if spec.chdir is not None and not os.path.isdir(to_bytes(spec.chdir)):
-        raise CommandError(spec.role, f"there is no directory '{_shown(spec.chdir)}' to change to")
+        raise CommandError(spec.role, f"there is no directory '{printable(spec.chdir)}' to change to")
     name = spec.argv[0]
     if "/" in name:
         found = os.path.join(to_bytes(spec.chdir or "."), to_bytes(name))
         if not os.path.exists(found):
-            raise CommandError(spec.role, f"there is no file '{_shown(name)}'")
+            raise CommandError(spec.role, f"there is no file '{printable(name)}'")
         if not _is_executable(found):
-            raise CommandError(spec.role, f"'{_shown(name)}' is not executable")
+            raise CommandError(spec.role, f"'{printable(name)}' is not executable")
     elif not _search_path(name, spec.chdir):
         path = os.environ.get("PATH", os.defpath)
-        raise CommandError(spec.role, f"no executable '{_shown(name)}' was found in PATH ({path})")
+        raise CommandError(spec.role, f"no executable '{printable(name)}' was found in PATH ({path})")
 
 
 def _search_path(name: str, chdir: Optional[str]) -> bool:
@@ -136,7 +132,7 @@ class Command:
             )
         except OSError as error:
             raise CommandError(
-                spec.role, f"'{_shown(spec.argv[0])}' could not be started: {error.strerror}"
+                spec.role, f"'{printable(spec.argv[0])}' could not be started: {error.strerror}"
             ) from None
 
     def watch(self) -> None:

@@ -62,6 +62,11 @@ class DirectionEnd:
         return {"state": self.state.value, "bytes": self._bytes}
 
     def _count(self) -> None:
+        """Once: a connection that was disconnected counts no more."""
+        if self._bytes is None:
+            self._bytes = self._measure()
+
+    def _measure(self) -> Optional[int]:
         raise NotImplementedError
 
 
@@ -106,10 +111,8 @@ class WritingEnd(DirectionEnd):
         needed = self._reader_ended if self.state is State.FINISHED else True
         return self._command_ended and needed
 
-    def _count(self) -> None:
-        """Once: a connection that was disconnected counts no more."""
-        if self._bytes is None:
-            self._bytes = self.connection.count_sent()
+    def _measure(self) -> Optional[int]:
+        return self.connection.count_sent()
 
 
 class ReadingEnd(DirectionEnd):
@@ -142,6 +145,5 @@ class ReadingEnd(DirectionEnd):
     def is_settled(self) -> bool:
         return self._command_ended
 
-    def _count(self) -> None:
-        if self.state is State.OPEN:
-            self._bytes = self.connection.count_received()
+    def _measure(self) -> Optional[int]:
+        return self.connection.count_received()

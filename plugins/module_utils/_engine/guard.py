@@ -25,8 +25,7 @@ class Guard:
     def __init__(self) -> None:
         reader, self._writer = os.pipe()
         # os._exit in the child skips all cleanup: the two processes share open files.
-        self._pid = os.fork()
-        if self._pid == 0:
+        if os.fork() == 0:
             _guard(reader)
         os.close(reader)
 

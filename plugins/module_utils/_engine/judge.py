@@ -14,12 +14,11 @@ import os
 import re
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from .specification import READER, WRITER
+from .specification import READER, ROLES, WRITER
 
 Report = Dict[str, Any]
 View = Dict[str, Any]
 
-_ROLES = ("input", "remote", "output")
 _SENDER = {"input": "local", "output": "remote"}
 _PEER = {"local": "remote", "remote": "local"}
 #: Kinds of reasons, those nearest to the cause first: what an endpoint knows of itself
@@ -81,7 +80,7 @@ def judge(local: View, remote: View, scene: Scene) -> Verdict:
 
 def _commands(reports: Dict[str, Report]) -> Dict[str, Report]:
     merged = dict(reports["local"]["commands"], **reports["remote"]["commands"])
-    return {role: merged[role] for role in _ROLES if role in merged}
+    return {role: merged[role] for role in ROLES if role in merged}
 
 
 def _first(commands: Dict[str, Report], *, is_victim: bool) -> Optional[str]:

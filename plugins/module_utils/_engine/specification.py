@@ -9,6 +9,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .handshake import Side
 
+#: The commands, in the order in which data flows through them.
+ROLES = ("input", "remote", "output")
 #: Which command writes a direction, and which reads it.
 WRITER = {"input": "input", "output": "remote"}
 READER = {"input": "remote", "output": "output"}

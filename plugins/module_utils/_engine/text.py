@@ -14,3 +14,8 @@ def to_bytes(text: str) -> bytes:
 def to_text(data: bytes) -> str:
     r"""Any bytes as text that every log can take; undecodable ones as \xNN."""
     return data.decode("utf-8", "backslashreplace")
+
+
+def printable(text: str) -> str:
+    """A user's text in a form that every log can take."""
+    return to_text(to_bytes(text))
