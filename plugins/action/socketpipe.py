@@ -14,6 +14,10 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.addresses import (
+    login,
+    parse_login,
+)
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.command import (
     find_executable,
 )
@@ -23,11 +27,11 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake i
     Side,
 )
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import (
-    Scene,
     judge,
     significant_line,
 )
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.listener import open_listener
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.paths import attempt_line
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import Scene
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
     ROLES,
     CommandSpec,
@@ -39,7 +43,6 @@ from ansible_collections.dds.socketpipe.plugins.modules.socketpipe import (
     LOCAL_COMMANDS,
     argument_spec,
 )
-from ansible_collections.dds.socketpipe.plugins.plugin_utils._addresses import addresses_towards
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._local_endpoint import (
     LocalEndpoint,
     LocalEndpointError,
@@ -48,7 +51,14 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._patience import (
     UnansweredError,
     patience,
 )
+from ansible_collections.dds.socketpipe.plugins.plugin_utils._rendezvous import (
+    Rendezvous,
+    Target,
+    arrange,
+    parse_ports,
+)
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._result import (
+    build_preflight_result,
     build_result,
     one_line,
 )
@@ -59,8 +69,6 @@ _PATHS_ON_TARGET = ("chdir", "creates", "removes")
 #: Seconds that the module has to answer once the local endpoint has ended: both end together,
 #: unless the login is dead.
 ANSWER_TIMEOUT = 20.0
-_LOOPBACK = "127.0.0.1"
-_CONDITIONS = ("creates", "removes", "local_creates", "local_removes")
 
 display = Display()
 
@@ -86,7 +94,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if skipped is not None:
                 return self._skipped(skipped)
             self._find_local_executables()
-            return self._check() if self._task.check_mode else self._transfer()
+            return self._run_session()
         except (RefusalError, CommandError) as error:
             # Returned, not raised: a trace of our own lines helps nobody.
             return {"changed": False, "failed": True, "rc": None, "msg": str(error)}
@@ -107,6 +115,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         _result, options = self.validate_argument_spec(argument_spec=spec, required_one_of=LOCAL_COMMANDS)
         if not 0 < options["timeout"] < float("inf"):
             raise RefusalError("timeout: must be more than 0 seconds")
+        try:
+            parse_ports(options["ports"])
+        except ValueError as error:
+            raise RefusalError(str(error)) from error
         return dict(options)
 
     def _command_spec(self, role: str) -> CommandSpec:
@@ -126,6 +138,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return Scene(
             hosts={"local": _CONTROLLER, "remote": self._target},
             commands={role: one_line(command) for role, command in self._commands.items()},
+            listen=self._options["listen"],
+            ports=self._options["ports"],
         )
 
     # Before a session: is there anything to do, and could it be done
@@ -159,35 +173,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "stdout": f"skipped, since {reason}",
         }
 
-    def _check(self) -> Result:
-        """Check mode: what can be said without a connection."""
-        answer = self._run_module(self._remote_specification(secrets.token_bytes(KEY_SIZE), []))
-        if "view" not in answer:
-            return self._without_view(answer)
-        reason = answer["view"]["own"]["reason"]
-        if reason is not None:
-            raise RefusalError(f"{self._scene.command('remote')}: {reason['text']}")
-        result = {"changed": True, "rc": 0, "msg": "The commands would have run"}
-        if not any(self._options[name] for name in _CONDITIONS):
-            # As ansible.builtin.command does: without a condition nothing is known of changes.
-            result.update(changed=False, skipped=True)
-        return result
-
     # The session
 
-    def _transfer(self) -> Result:
+    def _run_session(self) -> Result:
         began = datetime.now()
         key = secrets.token_bytes(KEY_SIZE)
         # The listener is there before the endpoint is: the two endpoints can start side by side.
+        rendezvous = self._arrange()
         try:
-            listener = open_listener(self._listening_address)
-        except OSError as error:
-            raise RefusalError(f"{_CONTROLLER} can not listen: {error.strerror}") from error
-        with listener:
-            candidates = self._candidates(listener.getsockname()[1])
-            local_endpoint = LocalEndpoint(self._local_specification(key), listener, self._log)
+            spec = self._local_specification(key, rendezvous)
+            local_endpoint = LocalEndpoint(spec, rendezvous.listener, self._log)
+        finally:
+            if rendezvous.listener is not None:
+                rendezvous.listener.close()
         try:
-            answer = self._ask_module(self._remote_specification(key, candidates), local_endpoint)
+            answer = self._ask_module(self._remote_specification(key, rendezvous), local_endpoint)
             if "view" not in answer:
                 return self._without_view(answer)
             remote = answer["view"]
@@ -200,6 +200,30 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             local_endpoint.close()
         return self._result(local, remote, began)
 
+    def _arrange(self) -> Rendezvous:
+        target = Target(
+            host=self._play_context.remote_addr,
+            is_controller=self._is_on_controller,
+            facts=self._addresses_in_facts(),
+            ask=self._ask_addresses,
+        )
+        try:
+            return arrange(self._options, target)
+        except OSError as error:
+            raise RefusalError(f"{_CONTROLLER} could not listen: {error.strerror or error}") from error
+
+    def _addresses_in_facts(self) -> list[str]:
+        known = self._task_vars
+        if self._task.delegate_to:
+            known = self._task_vars.get("hostvars", {}).get(self._target) or {}
+        facts = known.get("ansible_facts", {})
+        return [*(facts.get("all_ipv4_addresses") or []), *(facts.get("all_ipv6_addresses") or [])]
+
+    def _ask_addresses(self) -> list[str]:
+        """Its word, for the login may go to a name that only the login knows."""
+        answer = self._call_module(only_addresses=True)
+        return list(answer.get("addresses", []))
+
     def _ask_module(self, spec: Specification, local_endpoint: LocalEndpoint) -> Result:
         """The module's answer; an empty view if it does not come, the local endpoint having ended."""
         try:
@@ -207,7 +231,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 local_endpoint.on_ended = lambda: end_after(ANSWER_TIMEOUT)
                 return self._run_module(spec)
         except UnansweredError:
-            nothing = {"commands": {}, "directions": {}, "path": local_endpoint.path, "reason": None}
+            nothing: Result = {
+                "commands": {},
+                "directions": {},
+                "path": local_endpoint.path,
+                "attempts": [],
+                "cannot_listen": None,
+                "reason": None,
+            }
             return {"view": {"own": nothing, "peer": None}}
 
     @property
@@ -217,6 +248,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     @property
     def _directions(self) -> list[str]:
+        if self._task.check_mode:
+            return []
         return [role for role in ("input", "output") if role in self._commands]
 
     @property
@@ -224,49 +257,49 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Whether the target is this machine, so that no other has to be let in."""
         return bool(self._connection.transport == "local")
 
-    @property
-    def _listening_address(self) -> str | None:
-        """None for all addresses."""
-        if self._options["host"] is None and self._is_on_controller:
-            return _LOOPBACK
-        address: str | None = self._options["host"]
-        return address
-
-    def _local_specification(self, key: bytes) -> Specification:
+    def _local_specification(self, key: bytes, rendezvous: Rendezvous) -> Specification:
         return Specification(
             side=Side.LOCAL,
             key=key,
             commands=[self._specs[role] for role in self._local_roles],
             directions=self._directions,
             timeout=self._options["timeout"],
+            **rendezvous.local._asdict(),
+            preflight=self._task.check_mode,
         )
 
-    def _remote_specification(self, key: bytes, candidates: list[tuple[str, int]]) -> Specification:
+    def _remote_specification(self, key: bytes, rendezvous: Rendezvous) -> Specification:
         return Specification(
             side=Side.REMOTE,
             key=key,
             commands=[self._specs["remote"]],
             directions=self._directions,
             timeout=self._options["timeout"],
-            candidates=candidates,
+            **rendezvous.remote._asdict(),
+            preflight=self._task.check_mode,
         )
 
-    def _candidates(self, port: int) -> list[tuple[str, int]]:
-        if self._options["host"] is not None:
-            addresses = [self._options["host"]]
-        elif self._is_on_controller:
-            addresses = [_LOOPBACK]
-        else:
-            addresses = addresses_towards(self._play_context.remote_addr)
-        return [(address, port) for address in addresses]
-
     def _run_module(self, spec: Specification) -> Result:
-        arguments = {
-            "spec": json.dumps(spec.dump()),
-            "key": spec.key.hex(),
+        is_found = self._options["host"] is not None or self._is_on_controller
+        return self._call_module(
+            spec=json.dumps(spec.dump()),
+            key=spec.key.hex(),
             **{name: self._options[name] for name in _PATHS_ON_TARGET},
-            "use_login_address": self._options["host"] is None and not self._is_on_controller,
-        }
+            use_login_address=not is_found and bool(spec.candidates),
+            login_address=None if is_found or not spec.candidates else self._login_address(),
+        )
+
+    def _login_address(self) -> str | None:
+        """Where the login to the target comes from, if the module can not see it: becoming another
+        user cleans the environment, and nobody but root may look at what was there before."""
+        if not self._connection.become or self.get_become_option("become_user") in (None, "root"):
+            return None
+        said = self._low_level_execute_command("echo $SSH_CONNECTION", sudoable=False)
+        found = parse_login(said["stdout"])
+        return None if found is None or found == login() else found.client
+
+    def _call_module(self, **arguments: Any) -> Result:
+        arguments["controller_login"] = login()
         answer = self._execute_module(module_name=_MODULE, module_args=arguments, task_vars=self._task_vars)
         return dict(answer)
 
@@ -287,16 +320,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return answer
 
     def _result(self, local: Result, remote: Result, began: datetime) -> Result:
+        scene = self._scene
+        for attempt in [*remote["own"]["attempts"], *local["own"]["attempts"]]:
+            self._say(attempt_line(attempt, scene))
         strangers = local["own"]["strangers"]
         if strangers:
-            display.v(f"socketpipe: {strangers} connections of strangers were refused", host=self._target)
-        verdict = judge(local, remote, self._scene)
-        return build_result(local, remote, verdict, self._commands, began)
+            self._say(f"{strangers} connections of strangers were refused")
+        verdict = judge(local, remote, scene)
+        if self._task.check_mode:
+            # Shown without -v too: it is what was asked for.
+            return {**build_preflight_result(local, remote, verdict, scene), "_ansible_verbose_always": True}
+        return build_result(local, remote, verdict, scene, self._commands, began)
 
     def _log(self, event: Result) -> None:
         if event["event"] == "connected":
             path = event["path"]
-            display.v(
-                f"socketpipe: {self._target} is connected to {path['address']} port {path['port']}",
-                host=self._target,
-            )
+            self._say(f"connected over {path['address']} port {path['port']}")
+
+    def _say(self, text: str) -> None:
+        display.v(f"socketpipe: {text}", host=self._target)

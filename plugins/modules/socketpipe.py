@@ -21,7 +21,8 @@ notes:
   - The data is B(not encrypted). Both ends prove to each other that they belong to this task before a
     byte of it is sent, but whoever can read the network in between can read the data, and whoever can
     change packets there can change it.
-  - The target connects to the controller, on a port that the controller's system chooses.
+  - TCP connections have to get through in one direction, from the target to the controller or the other way;
+    which of the two does not matter. See O(listen), and O(ports) for firewalls.
   - C(become) and C(environment) apply to O(remote) only. O(input) and O(output) run as the user
     and with the environment that Ansible itself has on the controller.
   - Each command runs in a session of its own, without a terminal. O(input) has an empty
@@ -99,6 +100,14 @@ options:
         type: list
         elements: int
         default: [0]
+  listen:
+    description:
+      - Who listens for the other. V(local) has the target connect to the controller, V(remote) the controller
+        to the target.
+      - V(auto) tries both at once, and uses the first way that works.
+    type: str
+    choices: [auto, local, remote]
+    default: auto
   host:
     description:
       - The address or name of the controller, as the target reaches it.
@@ -106,18 +115,34 @@ options:
         controller's address on the route to the target, and the controller's other addresses.
       - An address that belongs to the controller itself is also the only one it listens on.
     type: str
+  remote_host:
+    description:
+      - The address or name of the target, as the controller reaches it.
+      - By default the controller tries C(ansible_host), all addresses of it if it is a name, and
+        the addresses in the target's facts if they were gathered. If C(ansible_host) is a name that
+        only the login knows (an alias of ssh, a container), the target is asked for its addresses.
+      - An address that belongs to the target itself is also the only one it listens on.
+    type: str
+  ports:
+    description:
+      - The ports to listen on, on either machine, as C(first-last) or a single one. One of them is
+        used for each session, and only until its connections are made.
+      - By default the controller's system chooses the controller's port, and the target's is one
+        from 61000 to 65535.
+    type: str
   timeout:
-    description: Seconds that the target has to connect to the controller.
+    description: Seconds to find a way between the two machines, from when both sides look for one.
     type: float
     default: 30
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
 attributes:
   check_mode:
-    support: partial
+    support: full
     details: >-
-      Tells whether the commands would run, from O(creates), O(removes), O(local_creates) and
-      O(local_removes), and whether their executables and directories exist. It does not connect.
+      A preflight. It tells whether the commands would run, from O(creates), O(removes), O(local_creates) and
+      O(local_removes), and whether their executables and directories exist; then the two machines meet as for
+      a session, prove themselves to each other and measure the round trip. No command is run.
   diff_mode:
     support: none
   platform:
@@ -267,12 +292,59 @@ path:
       description: How long it took to connect, login not included.
       type: float
       returned: always
-  sample: {listener: local, address: 192.0.2.1, port: 41234, family: IPv4, seconds: 0.004}
-attempts:
-  description: Each address that was tried, how often, and how the last try ended.
+    round_trip:
+      description: The shortest of five round trips, in seconds.
+      type: float
+      returned: in check mode
+    summary:
+      description: All that in a line.
+      type: str
+      returned: always
+  sample:
+    listener: local
+    address: 192.0.2.1
+    port: 41234
+    family: IPv4
+    seconds: 0.004
+    summary: tapehost connected to controller at 192.0.2.1 port 41234 (IPv4) in 0.004 s
+paths_tried:
+  description: Each address and port that was tried.
   type: list
   elements: dict
   returned: when no path was found
+  contains:
+    side:
+      description: The side that tried to connect, V(local) or V(remote).
+      type: str
+      returned: always
+    purpose:
+      description: V(control), or the direction whose connection for data it was to be.
+      type: str
+      returned: always
+    source:
+      description: The address it tried from. V(none) if the system had none for this purpose.
+      type: str
+      returned: always
+    address:
+      description: The address that was tried, or a name that could not be resolved.
+      type: str
+      returned: always
+    port:
+      description: The port that was tried.
+      type: int
+      returned: always
+    tries:
+      description: How often it was tried.
+      type: int
+      returned: always
+    outcome:
+      description: How the last try ended.
+      type: str
+      returned: always
+    seconds:
+      description: The time from the first try to the end of the last.
+      type: float
+      returned: always
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -297,7 +369,10 @@ def argument_spec():
             default={},
             options=dict(input=accepted, remote=accepted, output=accepted),
         ),
+        listen=dict(type="str", choices=["auto", "local", "remote"], default="auto"),
         host=dict(type="str"),
+        remote_host=dict(type="str"),
+        ports=dict(type="str"),
         timeout=dict(type="float", default=30),
     )
 

@@ -17,11 +17,9 @@ options:
   spec:
     description: What the remote endpoint is to do, as JSON.
     type: str
-    required: true
   key:
     description: The key of the session, 64 hexadecimal digits.
     type: str
-    required: true
   chdir:
     description: The directory in which the command runs.
     type: path
@@ -35,12 +33,24 @@ options:
     description: Whether to try the address that the login came from first.
     type: bool
     default: true
+  login_address:
+    description: The address that the login came from, if it is known already.
+    type: str
+  controller_login:
+    description:
+      - The two ends of the login that the controller itself was used through. A target that is a part
+        of the controller, as a container is, may see it instead of its own.
+    type: list
+    elements: str
+  only_addresses:
+    description: Only report the target's addresses.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
 attributes:
   check_mode:
-    support: partial
-    details: Tells whether the command would run, and could.
+    support: full
   diff_mode:
     support: none
   platform:
@@ -62,7 +72,12 @@ RETURN = r"""
 view:
   description: The remote endpoint's view of the session.
   type: dict
-  returned: when nothing was skipped
+  returned: when there was a session
+addresses:
+  description: The addresses of the target, the one that was logged in to first.
+  type: list
+  elements: str
+  returned: when O(only_addresses)
 skipped_because:
   description: Why nothing had to run.
   type: str
@@ -77,14 +92,14 @@ import sys
 from ansible.module_utils.basic import AnsibleModule
 
 if sys.version_info >= (3, 7):
-    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.command import find_executable
+    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.addresses import (
+        Login,
+        login,
+        own_addresses,
+    )
     from ansible_collections.dds.socketpipe.plugins.module_utils._engine.endpoint import Endpoint
-    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.errors import CommandError
     from ansible_collections.dds.socketpipe.plugins.module_utils._engine.interrupts import (
         take_signals,
-    )
-    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.proving import (
-        plain_address,
     )
     from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
         Specification,
@@ -95,13 +110,17 @@ if sys.version_info >= (3, 7):
 def main():
     module = AnsibleModule(
         argument_spec=dict(
-            spec=dict(type="str", required=True),
-            key=dict(type="str", required=True, no_log=True),
+            spec=dict(type="str"),
+            key=dict(type="str", no_log=True),
             chdir=dict(type="path"),
             creates=dict(type="path"),
             removes=dict(type="path"),
             use_login_address=dict(type="bool", default=True),
+            login_address=dict(type="str"),
+            controller_login=dict(type="list", elements="str"),
+            only_addresses=dict(type="bool", default=False),
         ),
+        required_if=[("only_addresses", False, ("spec", "key"))],
         supports_check_mode=True,
     )
     if sys.version_info < (3, 7):
@@ -109,13 +128,19 @@ def main():
             msg="socketpipe needs Python 3.7 or later on the target, and %s is %d.%d: set "
             "ansible_python_interpreter to a later one" % ((sys.executable,) + sys.version_info[:2])
         )
+    if module.params["only_addresses"]:
+        module.exit_json(changed=False, addresses=addresses(module.params))
     spec = load_specification(module.params)
     reason = why_skip(spec, module.params["creates"], module.params["removes"])
     if reason:
         module.exit_json(changed=False, skipped_because=reason)
-    if module.check_mode:
-        module.exit_json(changed=True, view=check(spec))
     module.exit_json(changed=True, view=run(spec))
+
+
+def addresses(params):
+    found = own_login(params)
+    server = [] if found is None else [found.server]
+    return server + [address for address in own_addresses() if address not in server]
 
 
 def load_specification(params):
@@ -123,20 +148,23 @@ def load_specification(params):
     the address that the login came from, as the first candidate."""
     spec = Specification.load(json.loads(params["spec"]), bytes.fromhex(params["key"]))
     spec = spec._replace(commands=[spec.commands[0]._replace(chdir=params["chdir"])])
-    login = login_address() if params["use_login_address"] else None
-    if login is not None and spec.candidates:
-        port = spec.candidates[0][1]
-        others = [candidate for candidate in spec.candidates if candidate[0] != login]
-        spec = spec._replace(candidates=[(login, port)] + others)
+    client = login_address(params) if params["use_login_address"] else None
+    if client is not None:
+        ports = {candidate[1]: None for candidate in spec.candidates}
+        others = [candidate for candidate in spec.candidates if candidate[0] != client]
+        spec = spec._replace(candidates=[(client, port) for port in ports] + others)
     return spec
 
 
-def login_address():
-    """Where sshd says that the login came from; None for other logins, and under become."""
-    words = os.environ.get("SSH_CONNECTION", "").split()
-    if len(words) != 4:
-        return None
-    return plain_address((words[0], 0))[0]  # only the address is of use
+def login_address(params):
+    """Where the login came from; None for one that is not sshd's."""
+    found = own_login(params)
+    return params["login_address"] or (None if found is None else found.client)
+
+
+def own_login(params):
+    controllers = params["controller_login"]
+    return login(besides=Login(*controllers) if controllers else None)
 
 
 def why_skip(spec, creates, removes):
@@ -150,17 +178,6 @@ def why_skip(spec, creates, removes):
 
 def matches(spec, pattern):
     return glob.glob(os.path.join(to_bytes(spec.commands[0].chdir or "."), to_bytes(pattern)))
-
-
-def check(spec):
-    """A view with the reason why the command could not run, if there is one."""
-    reason = None
-    try:
-        find_executable(spec.commands[0])
-    except CommandError as error:
-        reason = error.reason()
-    own = dict(side="remote", commands={}, directions={}, path=None, reason=reason)
-    return dict(own=own, peer=None)
 
 
 def run(spec):

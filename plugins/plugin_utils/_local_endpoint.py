@@ -40,25 +40,28 @@ class LocalEndpointError(Exception):
 
 
 class LocalEndpoint:
-    """Starts an endpoint for *spec*, which listens on *listener*; *log* gets each event, from
-    a thread. `path` is its path once it is connected; `on_ended` is called, from a thread, when
-    it has ended.
+    """Starts an endpoint for *spec*, which listens on *listener* if there is one; *log* gets
+    each event, from a thread. `path` is its path once it is connected; `on_ended` is called,
+    from a thread, when it has ended.
     """
 
-    def __init__(self, spec: Specification, listener: socket.socket, log: Callable[[Event], None]) -> None:
+    def __init__(
+        self, spec: Specification, listener: socket.socket | None, log: Callable[[Event], None]
+    ) -> None:
         self._log = log
         self.path: Event | None = None
         self.on_ended: Callable[[], None] = lambda: None
         self._events: queue.Queue[Event | None] = queue.Queue()
         self._playbook = os.getppid()
         self._lock = threading.Lock()
+        descriptor = None if listener is None else listener.fileno()
         process = subprocess.Popen(
             # Isolated and without site: the engine needs the standard library alone.
             [sys.executable, "-I", "-S", "-c", _BOOT, os.path.dirname(next(iter(_engine.__path__)))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=[listener.fileno()],
+            pass_fds=[] if descriptor is None else [descriptor],
             # Ctrl-C in the terminal is for the playbook, which then gives the session up.
             start_new_session=True,
         )
@@ -66,7 +69,7 @@ class LocalEndpoint:
         self._stdin, self._stdout, self._stderr = (
             cast(IO[bytes], pipe) for pipe in (process.stdin, process.stdout, process.stderr)
         )
-        order = {"key": spec.key.hex(), "spec": spec._replace(listener=listener.fileno()).dump()}
+        order = {"key": spec.key.hex(), "spec": spec._replace(listener=descriptor).dump()}
         self._write(json.dumps(order).encode() + b"\n")
         threading.Thread(target=self._follow, daemon=True).start()
 

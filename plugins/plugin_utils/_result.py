@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine import paths
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import PEER, Scene
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import ROLES
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.text import printable
 
@@ -31,7 +33,7 @@ def one_line(command: Any) -> str:
 
 
 def build_result(
-    local: View, remote: View, verdict: Verdict, commands: Mapping[str, Any], began: datetime
+    local: View, remote: View, verdict: Verdict, scene: Scene, commands: Mapping[str, Any], began: datetime
 ) -> dict[str, Any]:
     """The task's result. *commands* are as the user gave them, *began* by the local clock."""
     reports = {**local["own"]["commands"], **remote["own"]["commands"]}
@@ -41,7 +43,7 @@ def build_result(
         "msg": verdict.failure or "",
         "rc": None,
     }
-    result.update(_path(local, remote))
+    result.update(_way(local, remote, scene))
     if reports:
         result.update(_of_commands(reports, verdict, commands))
         result.update(_byte_counts(local, remote))
@@ -51,12 +53,34 @@ def build_result(
     return result
 
 
-def _path(local: View, remote: View) -> dict[str, Any]:
-    # Who connects knows how long it took; who listens waits for the login too.
-    path = remote["own"]["path"] or local["own"]["path"]
-    reason = remote["own"]["reason"] or {}
-    found = {} if path is None else {"path": path}
-    return {**found, "attempts": reason["attempts"]} if "attempts" in reason else found
+def build_preflight_result(local: View, remote: View, verdict: Verdict, scene: Scene) -> dict[str, Any]:
+    """The task's result in check mode."""
+    way = _way(local, remote, scene)
+    if verdict.failure is not None:
+        return {"changed": False, "failed": True, "rc": None, "msg": verdict.failure, **way}
+    return {"changed": True, "rc": 0, "msg": f"Would run: {way['path']['summary']}", **way}
+
+
+def _way(local: View, remote: View, scene: Scene) -> dict[str, Any]:
+    """The path that was found; else all that was tried."""
+    path = find_path(local, remote)
+    if path is not None:
+        return {"path": {**path, "summary": paths.summary(path, scene)}}
+    tried = [*remote["own"]["attempts"], *local["own"]["attempts"]]
+    return {"paths_tried": tried} if tried else {}
+
+
+def find_path(local: View, remote: View) -> dict[str, Any] | None:
+    """The path as the connecting side saw it: the listening one may be behind address translation.
+    The time is the remote side's: the local one waits for the login too."""
+    seen = {"local": local["own"]["path"], "remote": remote["own"]["path"]}
+    one = seen["local"] or seen["remote"]
+    if one is None:
+        return None
+    connector = seen[PEER[one["listener"]]] or one
+    seconds = (seen["remote"] or one)["seconds"]
+    measured = {name: one[name] for name in ("round_trip",) if name in one}
+    return {**connector, "seconds": seconds, **measured}
 
 
 def _of_commands(reports: Mapping[str, Any], verdict: Verdict, commands: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,20 +9,28 @@ limit with room for a busy machine.
 
 from __future__ import annotations
 
+import json
+import random
 import re
+import secrets
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pytest
 from harness.ansible import MODULE, Ansible
 from harness.network import Target
+from harness.sessions import ENGINE
 
 WRITER = ["dd", "if=/dev/zero", "bs=256k", "count=16384"]
 READER = ["dd", "of=/dev/null", "bs=256k"]
 RUNS = 7
 BARE_TCP = str(Path(__file__).parent / "bare_tcp.py")
+TIMED_ENDPOINT = str(Path(__file__).parent / "timed_endpoint.py")
 
 
 def gigabytes_per_second(dd_stderr: str) -> float:
@@ -94,3 +102,72 @@ def test_an_empty_task_costs_little_more_than_command(
         )
         print(f"ratio {ratio:.2f}")
     assert ratio <= 1.35
+
+
+class TimedEndpoint:
+    """One side of a session of `true` to `cat`, started by *words*."""
+
+    def __init__(self, words: list[str], key: bytes, **spec: Any) -> None:
+        own = ["true"] if spec["side"] == "local" else ["cat"]
+        role = "input" if spec["side"] == "local" else "remote"
+        spec["commands"] = [{"role": role, "argv": own, "accept_rc": [0]}]
+        descriptor = spec.get("listener")
+        self._process = subprocess.Popen(
+            [*words, sys.executable, "-I", "-S", TIMED_ENDPOINT, str(ENGINE.parent)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[] if descriptor is None else [descriptor],
+        )
+        defaults = {"directions": ["input"], "timeout": 10, "ports": [], "candidates": []}
+        self._order = json.dumps({"key": key.hex(), "spec": {**defaults, **spec}}).encode() + b"\n"
+
+    def begin(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(self._order)
+        self._process.stdin.flush()
+
+    def times(self) -> dict[str, float]:
+        """The time of each step, once it has ended."""
+        output = self._process.communicate()[0]
+        assert self._process.returncode == 0
+        return {line["step"]: line["time"] for line in map(json.loads, output.splitlines())}
+
+
+def seconds_to_start(target: Target, listen: str, delay: float) -> float:
+    """From when both endpoints run, the remote one *delay* seconds later, to ``started``."""
+    key = secrets.token_bytes(32)
+    ports = random.SystemRandom().sample(range(61000, 65536), 3)
+    connects = [(target.address, port) for port in ports]
+    with socket.create_server((target.controller_address, 0)) as listener:
+        listens = [listener.getsockname()[:2]]
+        local = TimedEndpoint(
+            [], key, side="local",
+            listener=None if listen == "remote" else listener.fileno(),
+            candidates=[] if listen == "local" else connects,
+        )  # fmt: skip
+        remote = TimedEndpoint(
+            target.words(), key, side="remote",
+            ports=[] if listen == "local" else ports,
+            candidates=[] if listen == "remote" else listens,
+        )  # fmt: skip
+        local.begin()
+    time.sleep(delay)
+    remote.begin()
+    both = [local.times(), remote.times()]
+    return max(one["started"] for one in both) - max(one["running"] for one in both)
+
+
+def test_a_session_starts_at_once(target: Target, capsys: pytest.CaptureFixture[str]) -> None:
+    """The remote endpoint starts some time after the local one, as login and module have it."""
+    runs = 21
+    medians = {}
+    with capsys.disabled():
+        print(f"\nfrom both endpoints running to started, {runs} runs each:")
+        for listen in ("local", "auto", "remote"):
+            times = [seconds_to_start(target, listen, random.uniform(0, 0.5)) for _run in range(runs)]
+            medians[listen] = median(times)
+            spread = f"{min(times) * 1000:.1f}-{max(times) * 1000:.1f}"
+            print(f"listen: {listen}: median {medians[listen] * 1000:.1f} ms ({spread})")
+    assert medians["local"] < 0.010
+    assert medians["auto"] < 0.020
+    assert medians["remote"] < 1.0

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,13 @@ MODULE = "dds.socketpipe.socketpipe"
 
 
 class TaskResult(dict[str, Any]):
-    """What a task returned; *kind* is ok, failed, skipped or unreachable."""
+    """What a task returned; *kind* is ok, failed, skipped or unreachable. It took *seconds*."""
 
-    def __init__(self, kind: str, host: str, result: dict[str, Any]) -> None:
+    def __init__(self, kind: str, host: str, result: dict[str, Any], seconds: float) -> None:
         super().__init__(result)
         self.kind = kind
         self.host = host
+        self.seconds = seconds
 
     @property
     def msg(self) -> str:
@@ -63,7 +64,7 @@ class Run:
         if self._results.exists():
             for line in self._results.read_text(encoding="utf-8").splitlines():
                 entry = json.loads(line)
-                yield TaskResult(entry["kind"], entry["host"], entry["result"])
+                yield TaskResult(entry["kind"], entry["host"], entry["result"], entry["seconds"])
 
     @property
     def output(self) -> str:
@@ -71,10 +72,14 @@ class Run:
 
 
 class Ansible:
-    """Ansible with the collection of this checkout, and files of its own in *folder*."""
+    """Ansible with the collection of this checkout, and files of its own in *folder*.
+
+    *within* makes of a command another one, which runs it in surroundings of its own.
+    """
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
+        self.within: Callable[..., list[str]] = lambda *words: list(words)
         self.environment = {
             **os.environ,
             "HOME": str(folder),
@@ -84,6 +89,7 @@ class Ansible:
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder.parent / "cp"),
             "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback_plugins"),
             "ANSIBLE_CALLBACKS_ENABLED": "results",
+            "ANSIBLE_CONNECTION_PLUGINS": str(Path(__file__).parent / "connection_plugins"),
             "ANSIBLE_PIPELINING": "true",
             "ANSIBLE_HOST_KEY_CHECKING": "false",
             "ANSIBLE_NOCOLOR": "true",
@@ -103,7 +109,7 @@ class Ansible:
         playbook = self.folder / "playbook.yml"
         playbook.write_text(yaml.safe_dump(plays, sort_keys=False), encoding="utf-8")
         words = [str(BIN / "ansible-playbook"), "-i", str(self.inventory(hosts)), str(playbook), *options]
-        return Run(words, self.folder, self.environment)
+        return Run(self.within(*words), self.folder, self.environment)
 
     def play(self, hosts: dict[str, dict[str, object]], plays: Any, *options: str) -> list[TaskResult]:
         run = self.start(hosts, plays, *options)

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import selectors
 import socket
-import struct
 import threading
 from typing import Any
 
-_RESET = struct.pack("ii", 1, 0)
+from harness.sockets import reset
 
 
 class Middlebox:
-    """Passes each connection on to *port* of 127.0.0.1, from a port of its own."""
+    """Passes each connection on to *port* of 127.0.0.1, from a port of its own, and resets it
+    while nobody listens there."""
 
     def __init__(self, port: int) -> None:
         self._target = ("127.0.0.1", port)
@@ -38,7 +38,12 @@ class Middlebox:
                 inside = self._server.accept()[0]
             except OSError:
                 return  # it was closed
-            connection = _Connection(inside, socket.create_connection(self._target))
+            try:
+                outside = socket.create_connection(self._target)
+            except ConnectionRefusedError:
+                reset(inside)
+                continue
+            connection = _Connection(inside, outside)
             self._connections.append(connection)
             threading.Thread(target=connection.pass_on, daemon=True).start()
 
@@ -61,7 +66,9 @@ class _Connection:
                     for key, _events in selector.select():
                         self._pass(selector, key.fileobj, key.data)
             except OSError:
-                self._reset()
+                # What was cut, or reset by one of the machines, is reset towards both.
+                for sock in self._other:
+                    reset(sock)
         for sock in self._other:
             sock.close()
 
@@ -74,8 +81,3 @@ class _Connection:
         else:
             selector.unregister(source)
             other.shutdown(socket.SHUT_WR)
-
-    def _reset(self) -> None:
-        """What was cut, or reset by one of the machines, is reset towards both."""
-        for sock in self._other:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

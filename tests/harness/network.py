@@ -14,6 +14,8 @@ The test process leaves the machine's own network for a new, empty one, so nothi
 meet anything outside, and test processes beside each other do not meet either. All
 hosts share one file system and one set of processes; what belongs to a target is
 what is in its namespace.
+
+Networks with more in them than a cable are drawn with `harness.topology`.
 """
 
 from __future__ import annotations
@@ -25,12 +27,16 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness.waiting import wait_until
 
 _CLONE_NEWNET = 0x40000000
-_numbers = itertools.count(1)
+_libc = ctypes.CDLL(None, use_errno=True)
+_namespaces = itertools.count(1)
+_cables = itertools.count(1)
 
 
 def run(*words: str | Path, input: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -43,33 +49,59 @@ def run(*words: str | Path, input: str | None = None) -> subprocess.CompletedPro
 
 def enter_own_network() -> None:
     """Give this process, and those it starts, a network namespace of their own."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWNET) != 0:
+    if _libc.unshare(_CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "unshare: the tests need root")
     run("ip", "link", "set", "lo", "up")
+
+
+@contextmanager
+def another_network() -> Iterator[None]:
+    """This process in a new, empty network for a while, then back in the one it was in."""
+    with open("/proc/thread-self/ns/net", "rb") as former:
+        enter_own_network()
+        try:
+            yield
+        finally:
+            _enter(former.fileno())
+
+
+def _enter(namespace: int) -> None:
+    if _libc.setns(namespace, _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def network_of(pid: int | str) -> str:
     return os.readlink(f"/proc/{pid}/ns/net")
 
 
-def processes_here() -> dict[int, str]:
-    """Processes in the controller's namespace, with their command lines; not this one."""
-    here = network_of("self")
+def processes_in(*networks: str) -> dict[int, str]:
+    """Processes in these namespaces, with their command lines; not this one."""
     found = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit() and int(entry) != os.getpid():
             try:
-                if network_of(entry) == here:
+                if network_of(entry) in networks:
                     found[int(entry)] = command_line(int(entry))
             except OSError:
                 continue  # it has ended meanwhile
     return {pid: words for pid, words in found.items() if words}
 
 
+def processes_here() -> dict[int, str]:
+    """Processes in the controller's namespace, with their command lines; not this one."""
+    return processes_in(network_of("self"))
+
+
 def command_line(pid: int) -> str:
     """Empty for a zombie."""
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it has ended meanwhile
 
 
 class Keys:
@@ -84,32 +116,63 @@ class Keys:
             run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
 
 
-class Target:
-    """A host with sshd. *etc* maps names of files in /etc to contents of its own."""
+class Node:
+    """A machine: a network namespace, and what runs in it."""
 
-    def __init__(self, folder: Path, keys: Keys, etc: dict[str, str] | None = None) -> None:
-        number = next(_numbers)
+    def __init__(self) -> None:
+        number = next(_namespaces)
         self.name = f"t{number}"
         self.namespace = f"sp-{os.getpid()}-{number}"
-        self.link = f"sp{number}"
-        self.address = f"10.77.{number}.2"
-        self.address6 = f"fd77:{number}::2"
-        self.controller_address = f"10.77.{number}.1"
-        self.controller_address6 = f"fd77:{number}::1"
+        run("ip", "netns", "add", self.namespace)
+        self.run("ip", "link", "set", "lo", "up")
+
+    @property
+    def netns(self) -> str:
+        """Its namespace, as `ip link` takes it."""
+        return self.namespace
+
+    @property
+    def network(self) -> str:
+        """As `network_of` tells it of this node's processes."""
+        return f"net:[{os.stat(f'/run/netns/{self.namespace}').st_ino}]"
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """In here, this thread has the node's network: what it opens and starts belongs to the node."""
+        with (
+            open("/proc/thread-self/ns/net", "rb") as former,
+            open(f"/run/netns/{self.namespace}", "rb") as own,
+        ):
+            _enter(own.fileno())
+            try:
+                yield
+            finally:
+                _enter(former.fileno())
+
+    def run(self, *words: str | Path, input: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command on this node; it has to succeed."""
+        with self.entered():
+            return run(*words, input=input)
+
+    def processes(self) -> dict[int, str]:
+        """What runs on this node, but its sshd."""
+        return {pid: words for pid, words in processes_in(self.network).items() if "sshd" not in words}
+
+    def close(self) -> None:
+        for pid in run("ip", "netns", "pids", self.namespace).stdout.split():
+            kill(int(pid))
+        run("ip", "netns", "delete", self.namespace)
+
+
+class Host(Node):
+    """A node with sshd. *etc* maps names of files in /etc to contents of its own."""
+
+    def __init__(self, folder: Path, keys: Keys, etc: dict[str, str] | None = None) -> None:
+        super().__init__()
         self.keys = keys
         self._etc = Path("/etc/netns") / self.namespace
-        self._make_network(number)
         self._write_etc(etc or {})
         self._sshd = self._start_sshd(folder)
-
-    def _make_network(self, number: int) -> None:
-        run("ip", "netns", "add", self.namespace)
-        run("ip", "link", "add", self.link, "type", "veth", "peer", "eth0", "netns", self.namespace)
-        for at, link, end in (([], self.link, 1), (["-n", self.namespace], "eth0", 2)):
-            run("ip", *at, "address", "add", f"10.77.{number}.{end}/24", "dev", link)
-            run("ip", *at, "address", "add", f"fd77:{number}::{end}/64", "dev", link, "nodad")
-            run("ip", *at, "link", "set", link, "up")
-        run("ip", "-n", self.namespace, "link", "set", "lo", "up")
 
     def _write_etc(self, etc: dict[str, str]) -> None:
         # `ip netns exec` shows these files under /etc to what it runs.
@@ -132,28 +195,16 @@ class Target:
             self.words("/usr/sbin/sshd", "-D", "-e", "-f", str(config)),
             stderr=(folder / f"{self.namespace}.log").open("wb"),
         )
-        wait_until(lambda: ":22 " in run(*self.words("ss", "-Hltn")).stdout, "sshd listens")
+        wait_until(lambda: ":22 " in self.run("ss", "-Hltn").stdout, "sshd listens")
         return sshd
 
     def words(self, *words: str) -> list[str]:
         """A command that runs *words* on this host."""
         return ["ip", "netns", "exec", self.namespace, *words]
 
-    def processes(self) -> dict[int, str]:
-        """What runs on this host, but its sshd."""
-        pids = [int(pid) for pid in run("ip", "netns", "pids", self.namespace).stdout.split()]
-        found = {}
-        for pid in pids:
-            try:
-                found[pid] = command_line(pid)
-            except OSError:
-                continue  # it has ended meanwhile
-        return {pid: words for pid, words in found.items() if words and "sshd" not in words}
-
     def inventory(self, **variables: object) -> dict[str, object]:
-        """Its variables for an inventory; *variables* are added."""
+        """Its variables for an inventory; *variables* are added, `ansible_host` among them."""
         return {
-            "ansible_host": self.address,
             "ansible_user": "root",
             "ansible_python_interpreter": sys.executable,
             "ansible_ssh_private_key_file": str(self.keys.login),
@@ -165,11 +216,30 @@ class Target:
     def close(self) -> None:
         self._sshd.terminate()
         self._sshd.wait()
-        for pid in run("ip", "netns", "pids", self.namespace).stdout.split():
-            try:
-                os.kill(int(pid), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        run("ip", "link", "delete", self.link)
-        run("ip", "netns", "delete", self.namespace)
+        super().close()
         shutil.rmtree(self._etc, ignore_errors=True)
+
+
+class Target(Host):
+    """A host at the end of a cable of its own."""
+
+    def __init__(self, folder: Path, keys: Keys, etc: dict[str, str] | None = None) -> None:
+        super().__init__(folder, keys, etc)
+        cable = next(_cables)
+        self.link = f"sp{cable}"
+        self.address = f"10.77.{cable}.2"
+        self.address6 = f"fd77:{cable}::2"
+        self.controller_address = f"10.77.{cable}.1"
+        self.controller_address6 = f"fd77:{cable}::1"
+        run("ip", "link", "add", self.link, "type", "veth", "peer", "eth0", "netns", self.namespace)
+        for at, link, end in (([], self.link, 1), (["-n", self.namespace], "eth0", 2)):
+            run("ip", *at, "address", "add", f"10.77.{cable}.{end}/24", "dev", link)
+            run("ip", *at, "address", "add", f"fd77:{cable}::{end}/64", "dev", link, "nodad")
+            run("ip", *at, "link", "set", link, "up")
+
+    def inventory(self, **variables: object) -> dict[str, object]:
+        return super().inventory(**{"ansible_host": self.address, **variables})
+
+    def close(self) -> None:
+        run("ip", "link", "delete", self.link)
+        super().close()

@@ -16,7 +16,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict, judge
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import PEER, Scene
+
 from harness.processes import wait_ended
+from harness.sockets import LOOPBACK, hold_port
 from harness.waiting import wait_until
 
 ENGINE = Path(__file__).parents[2] / "plugins" / "module_utils" / "_engine"
@@ -113,27 +117,42 @@ class EndpointProcess:
 
 
 def side_of(
-    side: str, commands: dict[str, Words], accept_rc: dict[str, list[int]], port: int
+    side: str,
+    commands: dict[str, Words],
+    *,
+    accept_rc: dict[str, list[int]] | None = None,
+    candidates: Sequence[tuple[str, int]] = (),
+    ports: Sequence[int] = (),
+    preflight: bool = False,
+    timeout: float = 10,
 ) -> dict[str, Any]:
-    """That side's specification of a session of *commands*, without key and listener."""
+    """That side's specification of a session of *commands*, without key and listener.
+
+    Who listens on *ports* does so on loopback.
+    """
+    accepted = accept_rc or {}
     return {
         "side": side,
         "commands": [
-            {"role": role, "argv": list(commands[role]), "accept_rc": accept_rc.get(role, [0]), "chdir": None}
+            {"role": role, "argv": list(commands[role]), "accept_rc": accepted.get(role, [0]), "chdir": None}
             for role in (["remote"] if side == "remote" else ["output", "input"])
             if role in commands
         ],
-        "directions": [role for role in ("input", "output") if role in commands],
-        "timeout": 10,
-        "candidates": [] if side == "local" else [["127.0.0.1", port]],
+        "directions": [] if preflight else [role for role in ("input", "output") if role in commands],
+        "timeout": timeout,
+        "candidates": list(candidates),
+        "listen_address": LOOPBACK,
+        "ports": list(ports),
+        "preflight": preflight,
     }
 
 
 class Session:
     """A session of the given *commands*, by role; its two endpoints are already started.
 
-    *accept_rc* maps roles to accepted statuses. The remote endpoint connects to the
-    port that *through* makes of the local one.
+    *listen* is the side that listens, or `auto` for both. *accept_rc* maps roles to accepted
+    statuses. Who connects does so to the port that *through* makes of the listening side and
+    its port.
     """
 
     def __init__(
@@ -141,24 +160,45 @@ class Session:
         folder: Path,
         commands: dict[str, Words],
         *,
+        listen: str = "local",
+        preflight: bool = False,
         accept_rc: dict[str, list[int]] | None = None,
         python: str = sys.executable,
-        through: Callable[[int], int] = lambda port: port,
+        through: Callable[[str, int], int] = lambda listener, port: port,
+        timeout: float = 10,
         patience: dict[str, float] | None = None,
     ) -> None:
         self._mark = secrets.token_hex(8)
         key = secrets.token_bytes(32)
+        held = {side: hold_port() for side in PEER if listen in (side, "auto")}
+        #: By the side that listens.
+        self.ports: dict[str, int] = {side: sock.getsockname()[1] for side, sock in held.items()}
 
-        def start(side: str, port: int, listener: socket.socket | None) -> EndpointProcess:
-            spec = side_of(side, commands, accept_rc or {}, port)
+        def start(side: str) -> EndpointProcess:
+            reached = [(LOOPBACK, through(at, port)) for at, port in self.ports.items() if at != side]
+            # The local side is given its socket, the remote one opens it.
+            own = [port for at, port in self.ports.items() if at == side == "remote"]
+            listener = held.get("local") if side == "local" else None
+            if listener is not None:
+                listener.listen()
+            spec = side_of(
+                side,
+                commands,
+                accept_rc=accept_rc,
+                candidates=reached,
+                ports=own,
+                preflight=preflight,
+                timeout=timeout,
+            )
             return EndpointProcess(
                 spec, key, folder, mark=self._mark, listener=listener, python=python, patience=patience
             )
 
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-            self.local = start("local", port, listener)
-        self.remote = start("remote", through(port), None)
+        self.local = start("local")
+        self.remote = start("remote")
+        self._held = held.get("remote")
+        if "local" in held:
+            held["local"].close()
 
     @property
     def endpoints(self) -> dict[str, EndpointProcess]:
@@ -190,6 +230,8 @@ class Session:
 
     def close(self) -> None:
         """End all of it, whatever state it is in."""
+        if self._held is not None:
+            self._held.close()
         for endpoint in self.endpoints.values():
             endpoint.let_go()
             endpoint.kill()
@@ -199,3 +241,49 @@ class Session:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+
+
+class Ended:
+    """How a session ended: the two views, and the verdict."""
+
+    def __init__(self, local: View, remote: View, commands: dict[str, Words]) -> None:
+        self.reports = {"local": local["own"], "remote": remote["own"]}
+        scene = Scene({"local": "here", "remote": "there"}, {role: role for role in commands})
+        self.verdict: Verdict = judge(local, remote, scene)
+
+    def reason(self, side: str) -> dict[str, Any]:
+        reason: dict[str, Any] = self.reports[side]["reason"]
+        assert reason is not None, f"the {side} endpoint had no reason to abort"
+        return reason
+
+    def bytes(self, direction: str) -> set[int | None]:
+        return {report["directions"][direction]["bytes"] for report in self.reports.values()}
+
+    def command(self, role: str) -> dict[str, Any]:
+        command: dict[str, Any] = self.reports["remote" if role == "remote" else "local"]["commands"][role]
+        return command
+
+
+class Sessions:
+    """Starts sessions in *folder*, in which *listen* listens unless the test says otherwise."""
+
+    def __init__(self, folder: Path, listen: str) -> None:
+        self._folder = folder
+        self._listen = listen
+        self._sessions: list[Session] = []
+        self._commands: dict[str, Words] = {}
+
+    def start(self, commands: dict[str, Words], **options: Any) -> Session:
+        self._commands = commands
+        self._sessions.append(Session(self._folder, commands, **{"listen": self._listen, **options}))
+        return self._sessions[-1]
+
+    def end(self, session: Session) -> Ended:
+        return Ended(*session.wait_ended(), self._commands)
+
+    def run(self, commands: dict[str, Words], **options: Any) -> Ended:
+        return self.end(self.start(commands, **options))
+
+    def close(self) -> None:
+        for session in self._sessions:
+            session.close()

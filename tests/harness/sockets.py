@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import socket
+import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.data import DataConnection
@@ -20,8 +24,44 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake i
 )
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.loop import Loop
 
+LOOPBACK = "127.0.0.1"
 KEY = bytes(range(32))
 TIMEOUT = 5.0
+
+
+def hold_port(host: str = LOOPBACK, port: int = 0) -> socket.socket:
+    """A port of *host* that refuses connections, and that nobody gets by chance, until somebody
+    listens there: on this socket, or on one of an endpoint's own."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((host, port))
+    return sock
+
+
+def refuses(port: int) -> bool:
+    """Whether nobody listens on *port* of loopback."""
+    with socket.socket() as sock:
+        sock.settimeout(TIMEOUT)
+        return sock.connect_ex((LOOPBACK, port)) == errno.ECONNREFUSED
+
+
+def reset(sock: socket.socket) -> None:
+    """Close it, with RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def sockets_of(pid: int) -> list[str]:
+    """The sockets that a process holds."""
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = os.readlink(link)
+        except FileNotFoundError:
+            continue  # closed meanwhile
+        if target.startswith("socket:"):
+            found.append(target)
+    return found
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:

@@ -18,7 +18,7 @@ from harness.ansible import BIN, ROOT
 _NOBODY = 65534
 _SESSIONS = ("push: tar to tar x", "pull: tar to tar x", "filter: tar to gzip to dd")
 _NUMBER = r"([\d,.]+)"
-_ROW = re.compile(rf"{_NUMBER} +{_NUMBER} +{_NUMBER} +{_NUMBER} +local +127\.0\.0\.1 +\d+ IPv4")
+_ROW = re.compile(rf"{_NUMBER} +{_NUMBER} +{_NUMBER} +{_NUMBER} +(?:local|remote) +127\.0\.0\.1 +\d+ IPv4")
 
 
 @pytest.fixture

@@ -58,6 +58,8 @@ AD_HOC = (
     'ansible tapehost -m dds.socketpipe.socketpipe -a \'remote="dd of=/tmp/x bs=32k" input="tar cf - /etc"\''
 )
 SHORT_AD_HOC = AD_HOC.replace("dds.socketpipe.", "")
+CHECK_AD_HOC = AD_HOC.replace("-m", "--check -m")
+PREFLIGHT = "ansible-playbook dds.socketpipe.preflight"
 ONE_TEST = ".venv/bin/python -m pytest tests/integration/test_transfers.py -k push"
 
 
@@ -267,6 +269,27 @@ def test_ad_hoc(home: Home, ansible: Ansible, adhoc: Callable[[str, Path], str])
     assert "tapehost | CHANGED" in adhoc(AD_HOC, ansible.folder)
 
 
+def test_check_mode_ad_hoc(home: Home, ansible: Ansible, target: Target, world: World) -> None:
+    ansible.environment["HOME"] = str(home.folder)
+    del ansible.environment["ANSIBLE_COLLECTIONS_PATH"]
+    words = shlex.split(world.substitute(CHECK_AD_HOC))[1:]
+    done = ansible.adhoc({"tapehost": target.inventory()}, *words)
+    assert "tapehost | CHANGED" in done.stdout, done.stdout + done.stderr
+    assert "Would run: " in done.stdout
+    assert not (world.folder / "x").exists()
+
+
+def test_preflight(home: Home, ansible: Ansible, target: Target) -> None:
+    environment = {**ansible.environment, "HOME": str(home.folder)}
+    del environment["ANSIBLE_COLLECTIONS_PATH"]
+    environment["ANSIBLE_INVENTORY"] = str(ansible.inventory({"tapehost": target.inventory()}))
+    done = subprocess.run(
+        PREFLIGHT.split(), cwd=ansible.folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r'"tapehost +(local|remote) ', done.stdout)
+
+
 def test_short_name_ad_hoc_from_the_root_of_a_checkout(adhoc: Callable[[str, Path], str]) -> None:
     assert "tapehost | CHANGED" in adhoc(SHORT_AD_HOC, ROOT)
 
@@ -298,7 +321,7 @@ def test_the_command_for_one_test_finds_it() -> None:
 
 
 def test_every_command_is_run_or_listed() -> None:
-    run_here = {*INSTALLATION, AD_HOC, SHORT_AD_HOC, ONE_TEST}
+    run_here = {*INSTALLATION, AD_HOC, SHORT_AD_HOC, CHECK_AD_HOC, PREFLIGHT, ONE_TEST}
     assert set(COMMANDS) == run_here | set(NOT_RUN)
 
 

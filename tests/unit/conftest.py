@@ -16,6 +16,8 @@ from hypothesis import configuration, settings
 if TYPE_CHECKING:
     from ansible_collections.dds.socketpipe.plugins.module_utils._engine.data import DataConnection
     from ansible_collections.dds.socketpipe.plugins.module_utils._engine.loop import Loop
+    from harness.by_hand import Stage
+    from harness.sessions import Sessions
 
 configuration.set_hypothesis_home_dir(Path(__file__).parents[2] / ".cache" / "hypothesis")
 settings.register_profile("unit", deadline=None, database=None, max_examples=200)
@@ -45,3 +47,29 @@ def make_pair() -> Iterator[Callable[[], tuple[DataConnection, DataConnection]]]
     yield make
     for connection in made:
         connection.close(whole=False)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """One endpoint, a process, and its peer played by hand."""
+    from harness.by_hand import Stage  # noqa: PLC0415
+
+    stage = Stage(tmp_path)
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+def listen() -> str:
+    """Who listens in `sessions`."""
+    return "local"
+
+
+@pytest.fixture
+def sessions(tmp_path: Path, listen: str) -> Iterator[Sessions]:
+    """Sessions that end, whatever happens, and leave no process behind."""
+    from harness.sessions import Sessions  # noqa: PLC0415
+
+    sessions = Sessions(tmp_path, listen)
+    yield sessions
+    sessions.close()

@@ -28,7 +28,7 @@ LISTENER_NONCE = b"l" * 32
 
 #: Bytes of a header that are refused as soon as they arrive wrong: all sixteen.
 HEADER_SIZE = 16
-SIZES = {"HELLO": 48, "ANSWER": 80, "PROOF": 32}
+SIZES = {"HELLO": 48, "ANSWER": 80, "PROOF": 32, "WELCOME": 32}
 
 
 def connector(
@@ -51,9 +51,10 @@ def messages(
     other: ListenerHandshake,
     tamper: Callable[[str, bytes], bytes] = lambda _, data: data,
 ) -> dict[str, bytes]:
-    """The three messages of a handshake; *tamper* is the man in the middle."""
+    """The four messages of a handshake; *tamper* is the man in the middle."""
     said = {}
-    for name, sender, receiver in (("HELLO", one, other), ("ANSWER", other, one), ("PROOF", one, other)):
+    for name in SIZES:
+        sender, receiver = (one, other) if name in ("HELLO", "PROOF") else (other, one)
         said[name] = sender.take()
         receiver.receive(tamper(name, said[name]))
     return said
@@ -61,9 +62,10 @@ def messages(
 
 def waiting_for(message: str) -> Handshake:
     """A machine with the usual nonce that has said all it says before it gets *message*."""
-    machine = connector() if message == "ANSWER" else listener()
-    if message == "PROOF":
-        machine.receive(GOOD["HELLO"])
+    machine = connector() if message in ("ANSWER", "WELCOME") else listener()
+    before = {"PROOF": "HELLO", "WELCOME": "ANSWER"}.get(message)
+    if before is not None:
+        machine.receive(GOOD[before])
     machine.take()
     return machine
 
@@ -90,7 +92,7 @@ def refusal(machine: Handshake, data: bytes) -> tuple[int, str]:
 
 GOOD = messages(connector(), listener())
 #: What a machine says next, when it got a message.
-REPLIES = {"HELLO": GOOD["ANSWER"], "ANSWER": GOOD["PROOF"], "PROOF": b""}
+REPLIES = {"HELLO": GOOD["ANSWER"], "ANSWER": GOOD["PROOF"], "PROOF": GOOD["WELCOME"], "WELCOME": b""}
 
 
 # What passes
@@ -107,8 +109,8 @@ def test_two_machines_with_one_key_prove_themselves_to_each_other(side: Side, pu
 def test_messages_have_the_lengths_of_the_protocol_and_are_counted() -> None:
     one, other = connector(), listener()
     assert {name: len(data) for name, data in messages(one, other).items()} == SIZES
-    assert (one.bytes_sent, one.bytes_received) == (80, 80)
-    assert (other.bytes_sent, other.bytes_received) == (80, 80)
+    assert (one.bytes_sent, one.bytes_received) == (80, 112)
+    assert (other.bytes_sent, other.bytes_received) == (112, 80)
 
 
 @pytest.mark.parametrize("message", SIZES)
@@ -128,7 +130,7 @@ def test_a_message_may_come_byte_by_byte(message: str) -> None:
         assert (machine.wanted, machine.done) == (SIZES[message] - at, False)
         machine.receive(GOOD[message][at : at + 1])
     assert machine.take() == REPLIES[message]
-    assert machine.done is (message != "HELLO")
+    assert machine.done is (message in ("PROOF", "WELCOME"))
 
 
 # The bytes on the wire, computed here from docs/protocol.md alone
@@ -145,8 +147,10 @@ def test_the_messages_are_those_of_the_protocol_page(side: Side, purpose: Purpos
     unproven = b"socketpipe\x01" + code + peers + b"\0\0\0" + LISTENER_NONCE
     answer = unproven + mac(b"socketpipe 1 listener", hello, unproven)
     proof = mac(b"socketpipe 1 connector", hello, answer)
+    welcome = mac(b"socketpipe 1 welcome", hello, answer)
     one, other = connector(side=side, purpose=purpose), listener(side=side.peer)
-    assert messages(one, other) == {"HELLO": hello, "ANSWER": answer, "PROOF": proof}
+    said = {"HELLO": hello, "ANSWER": answer, "PROOF": proof, "WELCOME": welcome}
+    assert messages(one, other) == said
     keys = {
         name: mac(b"socketpipe 1 control " + name.encode(), hello, answer) for name in ("local", "remote")
     }
@@ -196,9 +200,9 @@ def test_any_flipped_bit_on_the_way_is_refused(message: str) -> None:
         one, other = connector(), listener()
         with pytest.raises(HandshakeError):
             pytest.fail(f"bit {place} was flipped: {messages(one, other, flip)}")
-        assert not other.done
-        # A connector whose HELLO or ANSWER was changed has not said its proof.
-        assert one.done is (message == "PROOF")
+        assert not one.done
+        # A listener whose WELCOME was changed has seen the proof.
+        assert other.done is (message == "WELCOME")
 
 
 @pytest.mark.parametrize("message", ["HELLO", "ANSWER"])
@@ -251,9 +255,26 @@ def test_what_a_stranger_has_heard_is_no_proof() -> None:
     """It follows the protocol in all but the proof, which it can not make."""
     hello = connector(key=OTHER_KEY).take()
     answer = listener_that_got(hello).take()
-    for guess in (bytes(32), answer[-32:], answer[16:48], hello[16:]):
+    for guess in (bytes(32), answer[-32:], answer[16:48], hello[16:], GOOD["WELCOME"]):
         with pytest.raises(HandshakeError, match="key"):
             listener_that_got(hello).receive(guess)
+
+
+def test_what_a_listener_has_heard_is_no_welcome() -> None:
+    """So it can not be made without having seen that the proof is right."""
+    for guess in (bytes(32), GOOD["PROOF"], GOOD["ANSWER"][-32:], GOOD["HELLO"][16:]):
+        machine = waiting_for("WELCOME")
+        with pytest.raises(HandshakeError, match="key"):
+            machine.receive(guess)
+        assert not machine.done
+
+
+def test_a_recorded_welcome_replayed_to_a_new_nonce_is_refused() -> None:
+    one, other = connector(nonce=None), listener()
+    other.receive(one.take())
+    one.receive(other.take())
+    with pytest.raises(HandshakeError, match="key"):
+        one.receive(GOOD["WELCOME"])
 
 
 def test_a_recorded_connector_replayed_to_a_new_nonce_is_refused() -> None:
@@ -313,7 +334,7 @@ def test_an_answer_for_another_purpose_is_refused(asked: Purpose, answered: Purp
     other = listener_that_got(connector(purpose=answered).take())
     if asked is answered:
         one.receive(other.take())
-        assert one.done
+        assert one.bytes_sent == SIZES["HELLO"] + SIZES["PROOF"]
     else:
         assert refusal(one, other.take())[0] == 12
 
@@ -335,7 +356,7 @@ def test_an_unknown_purpose_is_refused() -> None:
 
 def test_wanted_never_covers_a_byte_behind_the_handshake() -> None:
     """Both machines read from a stream in which payload follows at once, wanted bytes at a time."""
-    for machine, said in ((connector(), ["ANSWER"]), (listener(), ["HELLO", "PROOF"])):
+    for machine, said in ((connector(), ["ANSWER", "WELCOME"]), (listener(), ["HELLO", "PROOF"])):
         stream = b"".join(GOOD[message] for message in said) + b"payload"
         while machine.wanted:
             data, stream = stream[: machine.wanted], stream[machine.wanted :]

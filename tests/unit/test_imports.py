@@ -19,11 +19,11 @@ ENGINE = PLUGINS / "module_utils" / "_engine"
 #: files of its own layer.
 LAYERS = [
     # pure: no socket, no process, no clock
-    ["errors", "text", "words", "handshake", "specification", "control", "judge"],
+    ["errors", "text", "words", "handshake", "specification", "control", "scene", "paths", "judge"],
     # I/O: one thing each
     [
         *["loop", "counters", "data", "direction", "command", "guard"],
-        *["proving", "peer", "listener", "connector", "meeting"],
+        *["addresses", "proving", "peer", "listener", "connector", "meeting"],
     ],
     # one side of a session
     ["endpoint"],

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import (
-    Scene,
     Verdict,
     judge,
     significant_line,
 )
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.paths import no_path
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import Scene
 
 View = dict[str, Any]
 
@@ -58,7 +59,8 @@ class Session:
     @staticmethod
     def _report(**commands: View) -> View:
         directions = {"input": end(), "output": end()}
-        return {"commands": commands, "directions": directions, "path": {}, "reason": None}
+        meeting = {"path": {}, "attempts": [], "cannot_listen": None}
+        return {"commands": commands, "directions": directions, "reason": None, **meeting}
 
     def command(self, role: str, command: View) -> Session:
         (self.remote if role == "remote" else self.local)["commands"][role] = command
@@ -189,14 +191,14 @@ def test_victims_are_not_named_when_there_is_a_culprit(culprit: str) -> None:
     "kind", ["command", "system", "connect", "protocol", "interrupted", "network", "lost"]
 )
 def test_culprits_are_named_before_reasons(kind: str) -> None:
-    found = reason(kind, role="input", connector="remote", attempts=[])
+    found = reason(kind, role="input")
     session = Session().command("remote", ended(9)).reasons(found, found)
     assert session.verdict() == Verdict(f"{REMOTE} exited 9", "remote", [])
 
 
 @pytest.mark.parametrize("kind", ["system", "connect", "protocol", "interrupted", "network", "lost"])
 def test_reasons_are_named_before_victims(kind: str) -> None:
-    found = reason(kind, connector="remote", attempts=[])
+    found = reason(kind)
     session = Session().command("remote", ended(1, is_victim=True)).reasons(remote=found)
     verdict = session.verdict()
     assert verdict.culprit is None
@@ -259,28 +261,24 @@ def test_each_reason_has_its_sentence(side: str, found: View, sentence: str) -> 
     assert session.verdict() == Verdict(sentence, found.get("role"), [])
 
 
-def test_no_path_lists_every_attempt_and_says_what_to_open() -> None:
-    attempts = [
-        {"address": "10.0.0.1", "port": 4000, "tries": 1, "outcome": "no answer"},
-        {"address": "fd77::1", "port": 4000, "tries": 12, "outcome": "Connection refused"},
-    ]
-    found = reason("connect", "no path was found within 30 s", connector="remote", attempts=attempts)
-    session = Session().never_started().reasons(remote=found).report_lost("local", "remote")
-    assert failure(session) == (
-        "t1 could not connect to controller: no path was found within 30 s "
-        "(tried 10.0.0.1 port 4000 once: no answer; fd77::1 port 4000 12 times: Connection refused); "
-        "let TCP connections from t1 to controller pass the firewall, "
-        "or name an address of controller that t1 can reach with the option 'host'"
-    )
+@pytest.mark.parametrize("by", ["local", "remote"])
+def test_no_path_has_the_sentence_of_both_sides(by: str) -> None:
+    """Whoever gave up."""
+    session = Session().never_started().report_lost("local", "remote")
+    session.reasons(**{by: reason("connect", "no path was found within 30 s")})
+    attempt = {"source": None, "address": "192.0.2.1", "port": 4000, "outcome": "no answer", "seconds": 30.0}
+    session.remote["attempts"] = [attempt]
+    session.local["cannot_listen"] = "Address already in use"
+    sentence = str(failure(session))
+    reports = {"local": session.local, "remote": session.remote}
+    assert sentence == no_path("no path was found within 30 s", reports, SCENE)
+    assert "no answer" in sentence
+    assert "Address already in use" in sentence
 
 
-def test_a_listener_that_waited_in_vain_is_not_said_to_have_connected() -> None:
-    """It knows who tried, but not what."""
-    found = reason("connect", "it came to nothing", connector="remote", attempts=[])
-    sentence = str(failure(Session().never_started().reasons(local=found)))
-    assert sentence.startswith("t1 could not connect to controller: it came to nothing")
-    assert "(tried )" not in sentence
-    assert "let TCP connections from t1 to controller pass" in sentence
+def test_no_path_is_not_blamed_on_a_command() -> None:
+    session = Session().never_started().reasons(remote=reason("connect"))
+    assert session.verdict().culprit is None
 
 
 KINDS = ["command", "system", "connect", "protocol", "interrupted", "network", "lost"]
@@ -290,8 +288,7 @@ KINDS = ["command", "system", "connect", "protocol", "interrupted", "network", "
     ("first", "second"), [(one, other) for at, one in enumerate(KINDS) for other in KINDS[at + 1 :]]
 )
 def test_of_two_reasons_the_one_nearest_to_the_cause_is_named(first: str, second: str) -> None:
-    fields = {"role": "remote", "connector": "remote", "attempts": []}
-    one, other = reason(first, "the cause", **fields), reason(second, "the effect", **fields)
+    one, other = reason(first, "the cause", role="remote"), reason(second, "the effect", role="remote")
     for session in (Session().reasons(one, other), Session().reasons(other, one)):
         sentence = str(failure(session))
         assert "the cause" in sentence

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import socket
-import struct
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine import proving
@@ -27,7 +28,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.listener im
 )
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.loop import Loop
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.proving import Proven
-from harness.sockets import KEY, run_until
+from harness.sockets import KEY, LOOPBACK, hold_port, reset, run_until
 
 OTHER_KEY = bytes(32)
 GARBAGE = [b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n", bytes(1000), b"socketpipe\x02cr\0\0\0" + bytes(32)]
@@ -310,6 +311,121 @@ def test_addresses_are_shown_as_they_were_dialled(loop: Loop, address: str, show
         scene.close()
 
 
+ODD_HOSTS = [
+    *["", ".", "%", "%lo", "::%", "::1%nonexistent", "[::1]", "127.0.0.1:80", "127.0.0.1/8", "1.2.3"],
+    *["-", "a b", " ", "\n", "\0", "x" * 64, "x" * 255, "x." * 5000, "\u00fc", "\u2024", "\udcff"],
+]
+
+
+@pytest.mark.parametrize("host", ODD_HOSTS, ids=ascii)
+def test_odd_names_are_no_addresses_of_this_machine(host: str) -> None:
+    """Nor do they raise anything."""
+    with open_listener(host) as sock:
+        assert sock.getsockname()[0] == "::"
+
+
+# On which port
+
+
+def port_of(sock: socket.socket) -> int:
+    port: int = sock.getsockname()[1]
+    return port
+
+
+@pytest.fixture
+def ports() -> Iterator[list[socket.socket]]:
+    """Three ports that nobody gets by chance. They are free until somebody listens there."""
+    socks = [hold_port() for _number in range(3)]
+    yield socks
+    for sock in socks:
+        sock.close()
+
+
+def test_it_takes_the_first_port_that_is_free(ports: list[socket.socket]) -> None:
+    wanted = [port_of(sock) for sock in ports]
+    taken = []
+    for port in wanted:
+        taken.append(open_listener(LOOPBACK, wanted))
+        assert port_of(taken[-1]) == port
+    with pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)) as caught:
+        open_listener(LOOPBACK, wanted)
+    assert caught.value.errno == errno.EADDRINUSE
+    for sock in taken:
+        sock.close()
+
+
+def test_the_order_of_the_ports_is_kept(ports: list[socket.socket]) -> None:
+    wanted = [port_of(sock) for sock in reversed(ports)]
+    with open_listener(LOOPBACK, wanted) as sock:
+        assert port_of(sock) == wanted[0]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "::1"])
+def test_a_port_is_taken_if_it_is_so_at_any_address_that_it_would_listen_on(address: str) -> None:
+    with hold_port(address) as sock:
+        sock.listen()
+        with pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
+            open_listener(None, [port_of(sock)])
+
+
+def test_a_port_that_is_taken_at_another_address_is_free_at_this_one() -> None:
+    with hold_port("127.0.0.2") as sock:
+        sock.listen()
+        with open_listener(LOOPBACK, [port_of(sock)]) as found:
+            assert found.getsockname() == (LOOPBACK, port_of(sock))
+
+
+@pytest.mark.parametrize("address", [None, LOOPBACK])
+def test_a_port_on_which_connections_live_but_nobody_listens_is_free(address: str | None) -> None:
+    """The session before this one has closed its listener, and its data flows."""
+    with open_listener(address) as first:
+        port = port_of(first)
+        connector = socket.create_connection((LOOPBACK, port), 5)
+        accepted = first.accept()[0]
+    with connector, accepted:
+        with open_listener(address, [port]) as second:
+            assert port_of(second) == port
+            socket.create_connection((LOOPBACK, port), 5).close()
+        connector.sendall(b"x")
+        assert accepted.recv(1) == b"x"
+
+
+def test_a_port_on_which_a_connection_has_just_ended_is_free() -> None:
+    """Its end that closed first waits a minute for stray packets."""
+    with open_listener(LOOPBACK) as first:
+        port = port_of(first)
+        connector = socket.create_connection((LOOPBACK, port), 5)
+        first.accept()[0].close()
+        assert connector.recv(1) == b""
+        connector.close()
+    with open_listener(LOOPBACK, [port]) as second:
+        assert port_of(second) == port
+
+
+def test_a_port_that_is_roots_is_passed_over(
+    ports: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said by a socket of the test: it may run as root, who may have any port."""
+    closed, free = (port_of(sock) for sock in ports[:2])
+
+    class Socket(socket.socket):
+        def bind(self, address: Any) -> None:
+            if address[1] == closed:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            super().bind(address)
+
+    monkeypatch.setattr(socket, "socket", Socket)
+    with open_listener(LOOPBACK, [closed, free]) as sock:
+        assert port_of(sock) == free
+    with pytest.raises(PermissionError):
+        open_listener(LOOPBACK, [closed])
+
+
+def test_without_a_port_there_is_no_listener() -> None:
+    with pytest.raises(OSError, match="assign"):
+        open_listener(LOOPBACK, [])
+
+
 # Parts
 
 
@@ -347,8 +463,3 @@ def descriptors_left(count: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def reset(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()

@@ -10,9 +10,17 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Scene, judge
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.connector import Connector
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Purpose, Side
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import judge
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.loop import Loop
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import Scene
 from ansible_collections.dds.socketpipe.plugins.modules import socketpipe
-from ansible_collections.dds.socketpipe.plugins.plugin_utils._result import build_result
+from ansible_collections.dds.socketpipe.plugins.plugin_utils._result import (
+    build_preflight_result,
+    build_result,
+)
+from harness.sockets import run_until
 
 OPTIONS: dict[str, Any] = yaml.safe_load(socketpipe.DOCUMENTATION)["options"]
 RETURN: dict[str, Any] = yaml.safe_load(socketpipe.RETURN)
@@ -71,45 +79,63 @@ def command(rc: int | None = 0, **fields: Any) -> dict[str, Any]:
     return {**report, "may_be_stopped": True, **fields}
 
 
-def views(remote_rc: int = 0, read: str = "finished") -> tuple[dict[str, Any], dict[str, Any]]:
-    """Of a filter."""
-    directions = {name: {"state": "finished", "bytes": 6} for name in ("input", "output")}
-    path = {"listener": "local", "address": "192.0.2.1", "port": 1, "family": "IPv4", "seconds": 0.1}
-    local = {
-        "commands": {"input": command(), "output": command(stdout="printed\n")},
-        "directions": directions,
-        "path": path,
-        "reason": None,
-    }
-    remote = {
-        "commands": {"remote": command(remote_rc)},
-        "directions": {**directions, "input": {"state": read, "bytes": 3}},
-        "path": path,
-        "reason": None,
-    }
+PATH = {"listener": "local", "address": "192.0.2.1", "port": 1, "family": "IPv4", "seconds": 0.1}
+ATTEMPT = {
+    "side": "remote",
+    "purpose": "control",
+    "source": "192.0.2.2",
+    "address": "192.0.2.1",
+    "port": 1,
+    "tries": 2,
+    "outcome": "no answer",
+    "seconds": 30.0,
+}
+SCENE = Scene({"local": "controller", "remote": "t1"}, {role: str(words) for role, words in COMMANDS.items()})
+
+
+def report(path: dict[str, Any] | None = PATH, **fields: Any) -> dict[str, Any]:
+    nothing = {"commands": {}, "directions": {}, "attempts": [], "cannot_listen": None, "reason": None}
+    return {"path": path, **nothing, **fields}
+
+
+Views = tuple[dict[str, Any], dict[str, Any]]
+
+
+def views(local: dict[str, Any], remote: dict[str, Any]) -> Views:
     return {"own": local, "peer": remote}, {"own": remote, "peer": local}
 
 
-def no_path() -> tuple[dict[str, Any], dict[str, Any]]:
-    attempt = {"address": "192.0.2.1", "port": 1, "tries": 2, "outcome": "no answer"}
-    reason = {"kind": "connect", "text": "no path", "connector": "remote", "attempts": [attempt]}
-    nothing = {"commands": {}, "directions": {}, "path": None}
-    return {"own": {**nothing, "reason": None}, "peer": None}, {
-        "own": {**nothing, "reason": reason},
-        "peer": None,
-    }
+def filtered(remote_rc: int = 0, read: str = "finished") -> Views:
+    directions = {name: {"state": "finished", "bytes": 6} for name in ("input", "output")}
+    return views(
+        report(commands={"input": command(), "output": command(stdout="printed\n")}, directions=directions),
+        report(
+            commands={"remote": command(remote_rc)},
+            directions={**directions, "input": {"state": read, "bytes": 3}},
+            attempts=[{**ATTEMPT, "outcome": "proven"}],
+        ),
+    )
+
+
+def no_path() -> Views:
+    reason = {"kind": "connect", "text": "no path"}
+    return views(report(path=None), report(path=None, attempts=[ATTEMPT], reason=reason))
 
 
 def result_of(local: dict[str, Any], remote: dict[str, Any]) -> dict[str, Any]:
-    commands = {role: str(words) for role, words in COMMANDS.items()}
-    verdict = judge(local, remote, Scene({"local": "controller", "remote": "t1"}, commands))
-    return build_result(local, remote, verdict, COMMANDS, datetime.now())
+    return build_result(local, remote, judge(local, remote, SCENE), SCENE, COMMANDS, datetime.now())
+
+
+def preflight_of(local: dict[str, Any], remote: dict[str, Any]) -> dict[str, Any]:
+    return build_preflight_result(local, remote, judge(local, remote, SCENE), SCENE)
 
 
 RESULTS = {
-    "success": result_of(*views(read="stopped")),
-    "failure": result_of(*views(remote_rc=3)),
+    "success": result_of(*filtered(read="stopped")),
+    "failure": result_of(*filtered(remote_rc=3)),
     "no path": result_of(*no_path()),
+    "preflight": preflight_of(*views(report(path={**PATH, "round_trip": 0.001}), report())),
+    "preflight without a path": preflight_of(*no_path()),
 }
 
 
@@ -128,19 +154,57 @@ def test_what_is_always_returned_is(kind: str) -> None:
     assert {key for key, entry in RETURN.items() if entry["returned"] == "always"} <= set(RESULTS[kind])
 
 
-@pytest.mark.parametrize("key", ["input", "remote", "output", "path"])
-def test_the_parts_of_a_key_are_documented(key: str) -> None:
+@pytest.mark.parametrize("key", ["input", "remote", "output"])
+def test_the_parts_of_a_command_are_documented(key: str) -> None:
     assert set(RESULTS["success"][key]) == set(RETURN[key]["contains"])
 
 
-TYPES = {"int": int, "str": str, "list": list, "dict": dict, "float": float}
+@pytest.mark.parametrize(
+    ("kind", "returned"), [("success", {"always"}), ("preflight", {"always", "in check mode"})]
+)
+def test_the_parts_of_a_path_are_documented(kind: str, returned: set[str]) -> None:
+    parts = RETURN["path"]["contains"]
+    assert set(RESULTS[kind]["path"]) == {name for name in parts if parts[name]["returned"] in returned}
+
+
+@pytest.mark.parametrize("kind", ["no path", "preflight without a path"])
+def test_the_parts_of_a_path_that_was_tried_are_documented(kind: str) -> None:
+    (tried,) = RESULTS[kind]["paths_tried"]
+    assert set(tried) == set(RETURN["paths_tried"]["contains"])
+
+
+def test_what_an_endpoint_says_of_a_try_is_what_is_documented(loop: Loop) -> None:
+    """So that the attempts above are no invention."""
+    connector = Connector(
+        loop,
+        [("127.0.0.1", 1)],
+        key=bytes(32),
+        side=Side.REMOTE,
+        purpose=Purpose.CONTROL,
+        on_proven=lambda proven: None,
+    )
+    run_until(loop, connector.attempts, "a try")
+    connector.close()
+    (tried,) = connector.attempts()
+    assert set(tried) == set(RETURN["paths_tried"]["contains"])
+
+
+TYPES = {"int": int, "str": str, "list": list, "dict": dict, "float": float, "raw": object}
 
 
 @pytest.mark.parametrize("kind", RESULTS)
 def test_values_have_the_documented_types(kind: str) -> None:
     for key, value in RESULTS[kind].items():
         if key in RETURN and value is not None:
-            assert isinstance(value, TYPES[RETURN[key]["type"]]), f"{key}: {value!r}"
+            assert_type(RETURN[key], value, key)
+
+
+def assert_type(entry: dict[str, Any], value: Any, name: str) -> None:
+    assert isinstance(value, TYPES[entry["type"]]), f"{name}: {value!r}"
+    for part, contained in entry.get("contains", {}).items():
+        for one in value if isinstance(value, list) else [value]:
+            if one.get(part) is not None:
+                assert_type(contained, one[part], f"{name}.{part}")
 
 
 def test_a_list_is_returned_as_a_list_of_printable_words() -> None:
@@ -162,5 +226,14 @@ def test_stderr_is_that_of_all_commands_and_stdout_that_of_the_last() -> None:
 
 
 def test_nothing_changed_when_nothing_ran() -> None:
-    assert [RESULTS[kind]["changed"] for kind in RESULTS] == [True, True, False]
-    assert [RESULTS[kind]["failed"] for kind in RESULTS] == [False, True, True]
+    """But a preflight says what would."""
+    changed = {kind: RESULTS[kind]["changed"] for kind in RESULTS}
+    assert changed == {
+        "success": True,
+        "failure": True,
+        "no path": False,
+        "preflight": True,
+        "preflight without a path": False,
+    }
+    failed = [kind for kind in RESULTS if RESULTS[kind].get("failed")]
+    assert failed == ["failure", "no path", "preflight without a path"]

@@ -11,12 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Scene, Verdict, judge
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict
 from harness.middlebox import Middlebox
-from harness.sessions import Session, Words
+from harness.sessions import Ended, Sessions, Words
 from harness.streams import CommitGate, sh
 from harness.waiting import wait_until
 
@@ -36,52 +35,10 @@ def interpreters() -> dict[str, str]:
 PYTHONS = pytest.mark.parametrize("python", interpreters().values(), ids=interpreters().keys())
 
 
-class Ended:
-    """How a session ended: the two views, and the verdict."""
-
-    def __init__(self, local: dict[str, Any], remote: dict[str, Any], commands: dict[str, Words]) -> None:
-        self.reports = {"local": local["own"], "remote": remote["own"]}
-        scene = Scene({"local": "here", "remote": "there"}, {role: role for role in commands})
-        self.verdict: Verdict = judge(local, remote, scene)
-
-    def reason(self, side: str) -> dict[str, Any]:
-        reason: dict[str, Any] = self.reports[side]["reason"]
-        assert reason is not None, f"the {side} endpoint had no reason to abort"
-        return reason
-
-    def bytes(self, direction: str) -> set[int | None]:
-        return {report["directions"][direction]["bytes"] for report in self.reports.values()}
-
-    def command(self, role: str) -> dict[str, Any]:
-        command: dict[str, Any] = self.reports["remote" if role == "remote" else "local"]["commands"][role]
-        return command
-
-
-class Starter:
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.sessions: list[Session] = []
-        self._commands: dict[str, Words] = {}
-
-    def start(self, commands: dict[str, Words], **options: Any) -> Session:
-        self._commands = commands
-        self.sessions.append(Session(self._folder, commands, **options))
-        return self.sessions[-1]
-
-    def end(self, session: Session) -> Ended:
-        return Ended(*session.wait_ended(), self._commands)
-
-    def run(self, commands: dict[str, Words], **options: Any) -> Ended:
-        return self.end(self.start(commands, **options))
-
-
-@pytest.fixture
-def sessions(tmp_path: Path) -> Iterator[Starter]:
-    """Sessions that end, whatever happens, and leave no process behind."""
-    starter = Starter(tmp_path)
-    yield starter
-    for session in starter.sessions:
-        session.close()
+@pytest.fixture(params=["local", "remote"])
+def listen(request: pytest.FixtureRequest) -> str:
+    """Every session of this page goes either way."""
+    return str(request.param)
 
 
 @pytest.fixture
@@ -96,7 +53,7 @@ def data(tmp_path: Path) -> bytes:
 
 
 @PYTHONS
-def test_push(sessions: Starter, tmp_path: Path, data: bytes, python: str) -> None:
+def test_push(sessions: Sessions, tmp_path: Path, data: bytes, python: str) -> None:
     gate = CommitGate(tmp_path)
     ended = sessions.run({"input": ["cat", f"{tmp_path}/data"], "remote": gate.argv}, python=python)
     assert ended.verdict == Verdict(None, None, [])
@@ -105,7 +62,7 @@ def test_push(sessions: Starter, tmp_path: Path, data: bytes, python: str) -> No
 
 
 @PYTHONS
-def test_pull(sessions: Starter, tmp_path: Path, data: bytes, python: str) -> None:
+def test_pull(sessions: Sessions, tmp_path: Path, data: bytes, python: str) -> None:
     gate = CommitGate(tmp_path)
     ended = sessions.run({"remote": ["cat", f"{tmp_path}/data"], "output": gate.argv}, python=python)
     assert ended.verdict == Verdict(None, None, [])
@@ -114,7 +71,7 @@ def test_pull(sessions: Starter, tmp_path: Path, data: bytes, python: str) -> No
 
 
 @PYTHONS
-def test_filter(sessions: Starter, tmp_path: Path, data: bytes, python: str) -> None:
+def test_filter(sessions: Sessions, tmp_path: Path, data: bytes, python: str) -> None:
     gate = CommitGate(tmp_path)
     commands = {"input": ["cat", f"{tmp_path}/data"], "remote": sh("cat; echo more"), "output": gate.argv}
     ended = sessions.run(commands, python=python)
@@ -123,7 +80,7 @@ def test_filter(sessions: Starter, tmp_path: Path, data: bytes, python: str) -> 
     assert gate.whole.read_bytes() == data + b"more\n"
 
 
-def test_nothing_is_a_stream_too(sessions: Starter, tmp_path: Path) -> None:
+def test_nothing_is_a_stream_too(sessions: Sessions, tmp_path: Path) -> None:
     gate = CommitGate(tmp_path)
     ended = sessions.run({"input": ["true"], "remote": ["cat"], "output": gate.argv})
     assert ended.verdict == Verdict(None, None, [])
@@ -131,17 +88,17 @@ def test_nothing_is_a_stream_too(sessions: Starter, tmp_path: Path) -> None:
     assert gate.whole.read_bytes() == b""
 
 
-def test_without_output_what_remote_prints_is_kept(sessions: Starter) -> None:
+def test_without_output_what_remote_prints_is_kept(sessions: Sessions) -> None:
     ended = sessions.run({"input": ["echo", "abc"], "remote": ["wc", "-c"]})
     assert ended.command("remote")["stdout"].strip() == "4"
 
 
-def test_without_input_remote_has_nothing_to_read(sessions: Starter) -> None:
+def test_without_input_remote_has_nothing_to_read(sessions: Sessions) -> None:
     ended = sessions.run({"remote": sh("cat; echo end"), "output": ["cat"]})
     assert ended.command("output")["stdout"] == "end\n"
 
 
-def test_commands_may_say_all_that_is_kept_of_them_in_any_bytes(sessions: Starter) -> None:
+def test_commands_may_say_all_that_is_kept_of_them_in_any_bytes(sessions: Sessions) -> None:
     """Three full tails, in characters that JSON makes six of."""
     noise = "head -c 70000 /dev/zero"
     commands = {
@@ -152,7 +109,7 @@ def test_commands_may_say_all_that_is_kept_of_them_in_any_bytes(sessions: Starte
     assert sessions.run(commands).verdict == Verdict(None, None, [])
 
 
-def test_nothing_is_left_of_a_session(sessions: Starter) -> None:
+def test_nothing_is_left_of_a_session(sessions: Sessions) -> None:
     session = sessions.start({"input": ["true"], "remote": ["cat"], "output": ["cat"]})
     sessions.end(session)
     assert session.processes() == {}
@@ -164,7 +121,7 @@ def test_nothing_is_left_of_a_session(sessions: Starter) -> None:
 
 @pytest.mark.parametrize("role", ["input", "remote", "output"])
 def test_a_failing_command_fails_the_session_and_no_reader_commits(
-    sessions: Starter, tmp_path: Path, role: str
+    sessions: Sessions, tmp_path: Path, role: str
 ) -> None:
     gate = CommitGate(tmp_path)
     commands = {
@@ -188,7 +145,7 @@ READING_ON = {
 @pytest.mark.parametrize("attempt", range(5))
 @pytest.mark.parametrize("script", READING_ON.values(), ids=READING_ON.keys())
 def test_a_reader_that_reads_on_after_the_error_sees_no_end_of_file(
-    sessions: Starter, tmp_path: Path, script: str, attempt: int
+    sessions: Sessions, tmp_path: Path, script: str, attempt: int
 ) -> None:
     """Linux reports a reset once, and a clean end of file from then on."""
     marker = tmp_path / "marker"
@@ -198,7 +155,7 @@ def test_a_reader_that_reads_on_after_the_error_sees_no_end_of_file(
     assert not marker.exists()
 
 
-def test_statuses_are_known_where_the_parent_ignores_sigchld(sessions: Starter) -> None:
+def test_statuses_are_known_where_the_parent_ignores_sigchld(sessions: Sessions) -> None:
     """That is inherited, and would have the system forget how the commands ended."""
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
@@ -209,7 +166,7 @@ def test_statuses_are_known_where_the_parent_ignores_sigchld(sessions: Starter) 
 
 
 @pytest.mark.parametrize("role", ["input", "remote", "output"])
-def test_a_missing_executable_starts_nothing(sessions: Starter, tmp_path: Path, role: str) -> None:
+def test_a_missing_executable_starts_nothing(sessions: Sessions, tmp_path: Path, role: str) -> None:
     commands = {one: sh(f"cat; : > {tmp_path}/{one}") for one in ("input", "remote", "output")}
     session = sessions.start({**commands, role: ["./nonexistent"]})
     if role != "remote":
@@ -222,7 +179,7 @@ def test_a_missing_executable_starts_nothing(sessions: Starter, tmp_path: Path, 
 
 
 def test_when_the_second_command_can_not_be_started_the_first_one_is_seen_to_end(
-    sessions: Starter, tmp_path: Path
+    sessions: Sessions, tmp_path: Path
 ) -> None:
     """Its file is there and executable, and no program."""
     (tmp_path / "bad").write_bytes(b"\x7fno program")
@@ -238,7 +195,7 @@ EARLY = "remote command 'remote' on there ended after 10 of the "
 
 
 @pytest.mark.parametrize("attempt", range(5))
-def test_a_reader_may_end_early_when_sigpipe_is_accepted(sessions: Starter, attempt: int) -> None:
+def test_a_reader_may_end_early_when_sigpipe_is_accepted(sessions: Sessions, attempt: int) -> None:
     """Whether the broken pipe comes as a signal or, just then, as a write error."""
     commands = {"input": ["cat", "/dev/zero"], "remote": ["head", "-c", "10"]}
     verdict = sessions.run(commands, accept_rc={"input": [0, 141]}).verdict
@@ -247,7 +204,7 @@ def test_a_reader_may_end_early_when_sigpipe_is_accepted(sessions: Starter, atte
     assert (verdict.failure, verdict.culprit) == (None, None)
 
 
-def test_a_reader_that_ends_early_breaks_the_pipe_as_in_a_shell(sessions: Starter) -> None:
+def test_a_reader_that_ends_early_breaks_the_pipe_as_in_a_shell(sessions: Sessions) -> None:
     commands = {"input": ["yes"], "remote": ["head", "-c", "10"]}
     verdict = sessions.run(commands).verdict
     assert verdict.culprit == "input"
@@ -255,13 +212,13 @@ def test_a_reader_that_ends_early_breaks_the_pipe_as_in_a_shell(sessions: Starte
     assert after in str(verdict.failure)
 
 
-def test_what_a_reader_left_is_a_failure_though_every_status_was_accepted(sessions: Starter) -> None:
+def test_what_a_reader_left_is_a_failure_though_every_status_was_accepted(sessions: Sessions) -> None:
     commands = {"input": sh("trap '' PIPE; cat /dev/zero; exit 0"), "remote": ["head", "-c", "10"]}
     verdict = sessions.run(commands).verdict
     assert str(verdict.failure).startswith(EARLY)
 
 
-def test_a_reader_need_not_read_the_end_of_file(sessions: Starter) -> None:
+def test_a_reader_need_not_read_the_end_of_file(sessions: Sessions) -> None:
     commands = {"input": ["printf", "0123456789"], "remote": ["head", "-c", "10"]}
     assert sessions.run(commands).verdict == Verdict(None, None, [])
 
@@ -290,7 +247,7 @@ def streaming(gate: CommitGate, roles: tuple[str, str]) -> dict[str, Words]:
     ids=lambda value: value.name if isinstance(value, signal.Signals) else "",
 )
 def test_when_an_endpoint_dies_all_ends_and_no_reader_commits(
-    sessions: Starter, tmp_path: Path, roles: tuple[str, str], killed: str, signum: signal.Signals
+    sessions: Sessions, tmp_path: Path, roles: tuple[str, str], killed: str, signum: signal.Signals
 ) -> None:
     gate = CommitGate(tmp_path)
     session = sessions.start(streaming(gate, roles))
@@ -312,7 +269,7 @@ def test_when_an_endpoint_dies_all_ends_and_no_reader_commits(
 
 @pytest.mark.parametrize("roles", [PUSH, PULL], ids=["push", "pull"])
 def test_the_reader_at_the_surviving_side_sees_an_error(
-    sessions: Starter, tmp_path: Path, roles: tuple[str, str]
+    sessions: Sessions, tmp_path: Path, roles: tuple[str, str]
 ) -> None:
     """Not only does it not commit: it has time to say what it saw."""
     writer, reader = roles
@@ -330,7 +287,7 @@ def test_the_reader_at_the_surviving_side_sees_an_error(
 
 @pytest.mark.parametrize("roles", [PUSH, PULL], ids=["push", "pull"])
 def test_when_whoever_asked_goes_away_all_ends(
-    sessions: Starter, tmp_path: Path, roles: tuple[str, str]
+    sessions: Sessions, tmp_path: Path, roles: tuple[str, str]
 ) -> None:
     gate = CommitGate(tmp_path)
     session = sessions.start(streaming(gate, roles))
@@ -349,11 +306,11 @@ CUTS = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def cut(sessions: Starter, tmp_path: Path) -> Iterator[Callable[[tuple[str, str], int], Ended]]:
+def cut(sessions: Sessions, tmp_path: Path) -> Iterator[Callable[[tuple[str, str], int], Ended]]:
     """A session, one of whose connections is cut in the middle by something on the way."""
     boxes: list[Middlebox] = []
 
-    def through(port: int) -> int:
+    def through(listener: str, port: int) -> int:
         boxes.append(Middlebox(port))
         return boxes[0].port
 
@@ -387,7 +344,7 @@ def test_a_cut_data_connection_is_not_blamed_on_a_command(
     assert "is there a firewall that ends connections?" in str(verdict.failure)
 
 
-def test_a_command_that_ignores_sigterm_is_killed(sessions: Starter, tmp_path: Path) -> None:
+def test_a_command_that_ignores_sigterm_is_killed(sessions: Sessions, tmp_path: Path) -> None:
     """Even one that nobody's broken connection would end."""
     ready = tmp_path / "ready"
     stubborn = sh(f"trap '' TERM; : > {ready}; while :; do sleep 1; done")
@@ -400,7 +357,7 @@ def test_a_command_that_ignores_sigterm_is_killed(sessions: Starter, tmp_path: P
     wait_until(lambda: session.commands() == [], "no command is left")
 
 
-def test_a_command_that_an_abort_could_not_end_is_not_the_culprit(sessions: Starter) -> None:
+def test_a_command_that_an_abort_could_not_end_is_not_the_culprit(sessions: Sessions) -> None:
     """It waits for a disk, or has become another user's; the remote command failed by itself."""
     commands = {"input": ["sleep", "60"], "remote": sh("exit 9")}
     patience = {"endpoint.NOTICE_GRACE": 60.0, "endpoint.ABORT_TIMEOUT": 0.2}
@@ -409,7 +366,7 @@ def test_a_command_that_an_abort_could_not_end_is_not_the_culprit(sessions: Star
 
 
 @pytest.mark.parametrize("killed", ["local", "remote"])
-def test_commands_that_notice_nothing_end_with_their_endpoint(sessions: Starter, killed: str) -> None:
+def test_commands_that_notice_nothing_end_with_their_endpoint(sessions: Sessions, killed: str) -> None:
     """They neither read nor write: the guard of the one side and the abort of the other end them."""
     commands = {"input": ["sleep", "600"], "remote": ["sleep", "600"], "output": ["sleep", "600"]}
     session = sessions.start(commands, patience={"endpoint.NOTICE_GRACE": 0.1})
@@ -419,7 +376,7 @@ def test_commands_that_notice_nothing_end_with_their_endpoint(sessions: Starter,
     wait_until(lambda: session.commands() == [], "no command is left")
 
 
-def test_what_a_session_that_ended_well_left_running_stays(sessions: Starter, tmp_path: Path) -> None:
+def test_what_a_session_that_ended_well_left_running_stays(sessions: Sessions, tmp_path: Path) -> None:
     commands = {"input": ["true"], "remote": sh("cat; sleep 600 > /dev/null 2>&1 < /dev/null &")}
     session = sessions.start(commands)
     assert sessions.end(session).verdict.failure is None

@@ -26,8 +26,10 @@ COMMANDS = [
     [
         Specification(Side.LOCAL, KEY, COMMANDS, ["input", "output"], 30.0, listener=5),
         Specification(Side.REMOTE, KEY, [], [], 0.5, candidates=(("192.0.2.1", 1), ("fe80::1%eth0", 65535))),
+        Specification(Side.REMOTE, KEY, [], [], 0.5, listen_address="t1", ports=(61000, 65535)),
+        Specification(Side.LOCAL, KEY, COMMANDS, [], 0.5, candidates=(("t1", 61000),), preflight=True),
     ],
-    ids=["listens", "connects"],
+    ids=["listens", "connects", "is to listen", "runs nothing"],
 )
 def test_it_survives_json(spec: Specification) -> None:
     assert Specification.load(json.loads(json.dumps(spec.dump())), KEY) == spec

@@ -13,6 +13,7 @@ states and the deadlines.
 from __future__ import annotations
 
 import signal
+import time
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from .command import Command, find_executable
@@ -44,6 +45,8 @@ ABORT_TIMEOUT = 12.0
 NETWORK_GRACE = 2.0
 #: Seconds to wait, after both reports are known, for the peer to say nothing more.
 ENDING_TIMEOUT = 3.0
+#: Round trips that a preflight measures.
+PROBES = 5
 #: Seconds that the peer has, after ``abort``, to break its reading ends before ours send RST.
 RESET_DELAY = 1.0
 
@@ -57,7 +60,7 @@ class Endpoint:
         self._spec = spec
         self._on_event = on_event
         self.loop = Loop()
-        self._meeting = Meeting(self.loop, spec, self._on_message)
+        self._meeting = Meeting(self.loop, spec, on_peer=self._on_peer, on_message=self._on_message)
         self._peer: Optional[Peer] = None
         self._path: Optional[Event] = None
         self._writing: Dict[str, WritingEnd] = {}  # by direction
@@ -67,6 +70,7 @@ class Endpoint:
         self._victims: List[str] = []
         self._heard: List[str] = []  # types of the messages that come once
         self._reason: Optional[Event] = None
+        self._echoes: List[Any] = []  # numbers of the probes that were answered
         self._peer_report: Optional[Event] = None
         self._sent_report: Optional[Event] = None
         self._has_given_up = False
@@ -94,37 +98,52 @@ class Endpoint:
     def _play(self) -> None:
         for command in self._spec.commands:
             find_executable(command)
-        self._meet()
-        self._start()
+        if self._spec.preflight:
+            self._measure(self._meet())
+        else:
+            guard = self._guard = Guard()
+            self._meet()
+            self._start(guard)
         self._finish()
 
-    def _meet(self) -> None:
-        peer = self._peer = self._meeting.find_peer()
-        self._path = self._meeting.path(peer)
-        self._on_event({"event": "connected", "path": self._path})
+    def _meet(self) -> Event:
+        peer = self._meeting.find_peer()
+        path = self._path = self._meeting.path(peer)
+        self._on_event({"event": "connected", "path": path})
         data = self._meeting.open_data(peer, lambda: self._may_start)
         for direction, proven in data.items():
             self._add_end(direction, proven)
         self._meeting.close()
+        return path
 
     @property
     def _may_start(self) -> bool:
         """The local side says ``start`` when it has all connections, the remote side waits for it."""
-        return self._spec.side is Side.LOCAL or "start" in self._heard
+        return self._spec.preflight or self._spec.side is Side.LOCAL or "start" in self._heard
 
-    def _start(self) -> None:
+    def _measure(self, path: Event) -> None:
+        if self._spec.side is Side.LOCAL:
+            path["round_trip"] = min(self._round_trip(number) for number in range(PROBES))
+
+    def _round_trip(self, number: int) -> float:
+        """Seconds from a word of this side to the peer's answer."""
+        began = time.monotonic()
+        self._tell("probe", number=number)
+        self.loop.run_until(lambda: number in self._echoes)
+        return round(time.monotonic() - began, 6)
+
+    def _start(self, guard: Guard) -> None:
         """The remote command first: when it can not be started, nothing local was."""
         if self._spec.side is Side.LOCAL:
             self._tell("start")
             self.loop.run_until(lambda: "started" in self._heard)
-        self._guard = Guard()
         try:
             for spec in self._spec.commands:
-                self._commands[spec.role] = self._start_command(spec, self._guard)
+                self._commands[spec.role] = self._start_command(spec, guard)
+            self._tell("started")
         finally:
             for command in self._commands.values():
                 command.watch()
-        self._tell("started")
         self._on_event({"event": "started"})
 
     def _finish(self) -> None:
@@ -235,6 +254,9 @@ class Endpoint:
 
     # Messages
 
+    def _on_peer(self, peer: Peer) -> None:
+        self._peer = peer
+
     def _tell(self, type: str, **fields: Any) -> None:
         if self._peer is not None:
             self._peer.send(type, **fields)
@@ -245,6 +267,8 @@ class Endpoint:
             "started": self._on_once,
             "read": self._on_read,
             "stop": self._on_stop,
+            "probe": self._on_probe,
+            "echo": self._on_echo,
             "finished": self._on_finished,
             "abort": self._on_abort,
         }
@@ -273,6 +297,14 @@ class Endpoint:
             raise ProtocolError("it stops a direction whose reader has not ended early")
         self.loop.unwatch(end.connection.sock.fileno())
         end.stop()
+
+    def _on_probe(self, message: Message) -> None:
+        if not self._spec.preflight or self._spec.side is Side.LOCAL:
+            raise ProtocolError("it sent 'probe' out of turn")
+        self._tell("echo", number=message.get("number"))
+
+    def _on_echo(self, message: Message) -> None:
+        self._echoes.append(message.get("number"))
 
     def _on_finished(self, message: Message) -> None:
         report = message.get("report")
@@ -310,6 +342,8 @@ class Endpoint:
             "commands": commands,
             "directions": {end.name: end.report() for end in self._ends},
             "path": self._path,
+            "attempts": self._meeting.attempts(),
+            "cannot_listen": self._meeting.cannot_listen,
             "strangers": self._meeting.strangers,
             "reason": self._reason,
         }

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 
 class SessionError(Exception):
@@ -36,17 +36,9 @@ class CommandError(SessionError):
 
 
 class NoPathError(SessionError):
-    """No candidate led to the peer before the deadline; *connector* is the side that tried."""
+    """No candidate led to the peer before the deadline. The report has what was tried."""
 
     kind = "connect"
-
-    def __init__(self, text: str, connector: str, attempts: List[Dict[str, Any]]) -> None:
-        super().__init__(text)
-        self.connector = connector
-        self.attempts = attempts
-
-    def reason(self) -> Dict[str, Any]:
-        return dict(super().reason(), connector=self.connector, attempts=self.attempts)
 
 
 class PeerLostError(SessionError):

@@ -10,6 +10,7 @@ that keeps the first byte of the payload for the command. Rules, from docs/proto
 - Everything is checked as it arrives, so a stranger is refused at the first wrong byte.
 - Both nonces are fresh, and each proof covers all that was said before it.
 - The connector proves itself last, and only to a listener that has proved itself.
+- The listener says when it has seen that, so that at the end both know it of both.
 - Labels and sides differ between the ends: an echo proves nothing.
 """
 
@@ -31,6 +32,10 @@ KEY_SIZE = 32
 HEADER_SIZE = len(MAGIC) + 6
 HELLO_SIZE = HEADER_SIZE + NONCE_SIZE
 ANSWER_SIZE = HELLO_SIZE + PROOF_SIZE
+
+# The first digest of a process takes milliseconds, in which OpenSSL gets ready: let them
+# pass before somebody waits for an answer.
+hmac.new(b"", b"", hashlib.sha256)
 
 
 class Side(Enum):
@@ -137,6 +142,13 @@ class Handshake:
     def _connector_proof(self) -> bytes:
         return _mac(self._key, b"socketpipe 1 connector", self._hello, self._answer)
 
+    def _welcome(self) -> bytes:
+        return _mac(self._key, b"socketpipe 1 welcome", self._hello, self._answer)
+
+    def _verify(self, said: bytes, expected: bytes) -> None:
+        if not hmac.compare_digest(said, expected):
+            raise HandshakeError("it does not know this session's key")
+
     def _send(self, data: bytes) -> None:
         self._to_send += data
         self.bytes_sent += len(data)
@@ -152,7 +164,7 @@ class Handshake:
 
 
 class ConnectorHandshake(Handshake):
-    """The connector's machine: sends HELLO, takes ANSWER, sends PROOF."""
+    """The connector's machine: sends HELLO, takes ANSWER, sends PROOF, takes WELCOME."""
 
     def __init__(self, key: bytes, side: Side, purpose: Purpose, nonce: Optional[bytes] = None) -> None:
         super().__init__(key, side, nonce)
@@ -161,22 +173,24 @@ class ConnectorHandshake(Handshake):
         self._send(self._hello)
 
     def _expected(self) -> int:
-        return ANSWER_SIZE
+        return PROOF_SIZE if self._answer else ANSWER_SIZE
 
     def _check(self, beginning: bytes) -> None:
-        _check_header(beginning[:HEADER_SIZE], _header(self.purpose, self._side.peer))
+        if not self._answer:
+            _check_header(beginning[:HEADER_SIZE], _header(self.purpose, self._side.peer))
 
     def _complete(self, message: bytes) -> None:
-        proof = self._listener_proof(message[:HELLO_SIZE])
-        if not hmac.compare_digest(proof, message[HELLO_SIZE:]):
-            raise HandshakeError("it does not know this session's key")
-        self._answer = message
-        self._send(self._connector_proof())
-        self.done = True
+        if self._answer:
+            self._verify(message, self._welcome())
+            self.done = True
+        else:
+            self._verify(message[HELLO_SIZE:], self._listener_proof(message[:HELLO_SIZE]))
+            self._answer = message
+            self._send(self._connector_proof())
 
 
 class ListenerHandshake(Handshake):
-    """The listener's machine: takes HELLO, sends ANSWER, takes PROOF."""
+    """The listener's machine: takes HELLO, sends ANSWER, takes PROOF, sends WELCOME."""
 
     def _expected(self) -> int:
         return PROOF_SIZE if self._hello else HELLO_SIZE
@@ -188,7 +202,9 @@ class ListenerHandshake(Handshake):
 
     def _complete(self, message: bytes) -> None:
         if self._hello:
-            self._verify(message)
+            self._verify(message, self._connector_proof())
+            self._send(self._welcome())
+            self.done = True
         else:
             self._reply(message)
 
@@ -199,8 +215,3 @@ class ListenerHandshake(Handshake):
         unproven = _header(self.purpose, self._side) + self._nonce
         self._answer = unproven + self._listener_proof(unproven)
         self._send(self._answer)
-
-    def _verify(self, proof: bytes) -> None:
-        if not hmac.compare_digest(proof, self._connector_proof()):
-            raise HandshakeError("it does not know this session's key")
-        self.done = True

@@ -14,13 +14,14 @@ import os
 import re
 from typing import Any, Dict, List, NamedTuple, Optional
 
+from .paths import no_path
+from .scene import PEER, Scene
 from .specification import READER, ROLES, WRITER
 
 Report = Dict[str, Any]
 View = Dict[str, Any]
 
 _SENDER = {"input": "local", "output": "remote"}
-_PEER = {"local": "remote", "remote": "local"}
 #: Kinds of reasons, those nearest to the cause first: what an endpoint knows of itself
 #: comes before what it saw of the other.
 _KINDS = ("command", "system", "connect", "protocol", "interrupted", "network", "lost")
@@ -29,20 +30,6 @@ _FIREWALL = "is there a firewall that ends connections?"
 _SYSTEM_WORDS = frozenset(os.strerror(number) for number in errno.errorcode if number)
 #: How a program speaks of its own errors: its name, a colon, the words.
 _ERROR_LINE = re.compile(r"^[\w./+-]+: \S")
-
-
-class Scene(NamedTuple):
-    """What the endpoints do not know: hosts by side, and commands by role, as texts."""
-
-    hosts: Dict[str, str]
-    commands: Dict[str, str]
-
-    def command(self, role: str) -> str:
-        host = self.hosts["remote" if role == "remote" else "local"]
-        return f"{role} command '{self.commands[role]}' on {host}"
-
-    def endpoint(self, side: str) -> str:
-        return f"{side} endpoint on {self.hosts[side]}"
 
 
 class Verdict(NamedTuple):
@@ -63,7 +50,7 @@ def judge(local: View, remote: View, scene: Scene) -> Verdict:
         return Verdict(_command_failure(culprit, reports, scene), culprit, [])
     for reason in _reasons(reports):
         role = reason["role"] if reason["kind"] == "command" else None
-        return Verdict(_reason_failure(reason, scene), role, [])
+        return Verdict(_reason_failure(reason, reports, scene), role, [])
     victim = _first(commands, is_victim=True)
     if victim is not None:
         failure = _command_failure(victim, reports, scene)
@@ -133,14 +120,14 @@ def significant_line(stderr: str) -> str:
     return (of_system or of_program or lines[-1:] or [""])[0]
 
 
-def _reason_failure(reason: Report, scene: Scene) -> str:
+def _reason_failure(reason: Report, reports: Dict[str, Report], scene: Scene) -> str:
     side, kind, text = reason["side"], reason["kind"], reason["text"]
     if kind == "command":
         return f"{scene.command(reason['role'])}: {text}"
     if kind == "connect":
-        return _no_path(reason, scene)
+        return no_path(text, reports, scene)
     if kind in ("lost", "protocol"):
-        peer = scene.endpoint(_PEER[side])
+        peer = scene.endpoint(PEER[side])
         return f"{peer} {'was lost' if kind == 'lost' else 'broke the protocol'}: {text}"
     if kind == "system":
         return f"{scene.endpoint(side)} could not go on: {text}"
@@ -149,26 +136,10 @@ def _reason_failure(reason: Report, scene: Scene) -> str:
     return f"{text}, as {scene.endpoint(side)} saw it; {_FIREWALL}"
 
 
-def _no_path(reason: Report, scene: Scene) -> str:
-    side = reason["connector"]
-    connector, listener = scene.hosts[side], scene.hosts[_PEER[side]]
-    tried = "; ".join(_attempt(attempt) for attempt in reason["attempts"]) or "nothing that is known"
-    return (
-        f"{connector} could not connect to {listener}: {reason['text']} (tried {tried}); "
-        f"let TCP connections from {connector} to {listener} pass the firewall, or name "
-        f"an address of {listener} that {connector} can reach with the option 'host'"
-    )
-
-
-def _attempt(attempt: Report) -> str:
-    times = "once" if attempt["tries"] == 1 else f"{attempt['tries']} times"
-    return f"{attempt['address']} port {attempt['port']} {times}: {attempt['outcome']}"
-
-
 def _missing_report(local: View, remote: View, scene: Scene) -> Optional[str]:
     for side, view in (("local", local), ("remote", remote)):
         if view["peer"] is None:
-            peer = scene.endpoint(_PEER[side])
+            peer = scene.endpoint(PEER[side])
             return f"{scene.endpoint(side)} never got the report of the {peer}"
     return None
 
@@ -183,7 +154,7 @@ def _streams(reports: Dict[str, Report], commands: Dict[str, Report], scene: Sce
     streams = []
     for direction, sender in _SENDER.items():
         written = reports[sender]["directions"].get(direction)
-        read = reports[_PEER[sender]]["directions"].get(direction)
+        read = reports[PEER[sender]]["directions"].get(direction)
         if written is not None or read is not None:
             may_be_stopped = commands[WRITER[direction]]["may_be_stopped"]
             streams.append(_stream(direction, written or {}, read or {}, may_be_stopped, scene))

@@ -11,9 +11,11 @@ whoever only holds connections open does not keep it out.
 from __future__ import annotations
 
 import errno
+import os
 import socket
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict, Optional, Sequence
 
+from .addresses import socket_address
 from .handshake import ListenerHandshake, Side
 from .loop import READ, Loop
 from .proving import Proven, Proving
@@ -26,38 +28,58 @@ BACKLOG = 1024
 EXHAUSTED_PAUSE = 0.1
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+#: What one port says, and another may not: somebody has it, or it is root's.
+_OF_PORT = (errno.EADDRINUSE, errno.EACCES)
+_ANY_PORT = (0,)
 
 
-def open_listener(address: Optional[str]) -> socket.socket:
-    """A listening socket on a port that the system chooses.
+def open_listener(address: Optional[str], ports: Sequence[int] = _ANY_PORT) -> socket.socket:
+    """A listening socket on the first of *ports* that is free; 0 is one that the system chooses.
 
     With *address*, on that one if it is a numeric address of this machine; otherwise
     (also for a name, or an address that is translated on the way) on all, both families.
+    Raises OSError.
     """
-    for candidate in (address, "::", "0.0.0.0"):
-        sock = None if candidate is None else _try_listen(candidate)
-        if sock is not None:
-            return sock
-    raise OSError(errno.EADDRNOTAVAIL, "no address of this machine can be listened on")
+    found = _listening_address(address)
+    problem = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    for port in ports:
+        try:
+            return _listen(found, port)
+        except OSError as error:
+            if error.errno not in _OF_PORT:
+                raise
+            problem = error
+    raise problem
 
 
-def _try_listen(address: str) -> Optional[socket.socket]:
-    numeric = socket.AI_NUMERICHOST | socket.AI_PASSIVE
+def _listening_address(address: Optional[str]) -> str:
+    for candidate in (address, "::"):
+        if candidate is not None and _can_be_bound(candidate):
+            return candidate
+    return "0.0.0.0"
+
+
+def _can_be_bound(address: str) -> bool:
     try:
-        family, kind, protocol, _name, sockaddr = socket.getaddrinfo(
-            address, 0, type=socket.SOCK_STREAM, flags=numeric
-        )[0]
-        sock = socket.socket(family, kind, protocol)
-    except OSError:
-        return None
+        _listen(address, 0).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    family, sockaddr = socket_address(address, port)
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        # A port is taken by whoever listens on it, not by a connection that came through it.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(sockaddr)
         sock.listen(BACKLOG)
     except OSError:
         sock.close()
-        return None
+        raise
     return sock
 
 

@@ -3,72 +3,93 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How the two endpoints meet: the control connection, then the data connections.
 
-The local side decides. It takes the first control connection that is proven and says
-``go`` on it; the remote side lets go of all others when it hears that word.
+Either side may listen, connect, or do both at once. The local side decides: it takes the first
+control connection that is proven, and says ``go`` on it; everything else is let go of.
 """
 
 from __future__ import annotations
 
 import socket
 import time
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, TypeVar
+from typing import Any, Callable, Dict, List, Optional, Sequence, TypeVar
 
+from .addresses import Address
 from .connector import Connector
 from .control import Message
 from .errors import NoPathError, ProtocolError
 from .handshake import Purpose, Side
-from .loop import HANGUP, Loop
+from .listener import Listener, open_listener
+from .loop import Loop, Timer
 from .peer import Peer
-from .proving import Address, Proven
+from .proving import Proven
 from .specification import Specification
 
-if TYPE_CHECKING:
-    from .listener import Listener
-
-#: Seconds that the listening side waits longer for data connections than the connecting one.
-LISTENER_PATIENCE = 5.0
+#: Seconds that the local side waits longer for data connections than the remote one, which
+#: tells it why it gave up.
+LOCAL_PATIENCE = 5.0
+#: Seconds until ports that were taken are looked at again: other sessions need them for a moment.
+LISTEN_PAUSE = 0.2
 
 T = TypeVar("T")
 
 
 class Meeting:
     """One side's meeting: `find_peer`, then `open_data`; at the end, or whenever it is to
-    stop, `close`. *on_message* gets what the peer says once it is the session's."""
+    stop, `close`. *on_peer* gets the peer as soon as it is the session's, and *on_message* what
+    it says from then on."""
 
-    def __init__(self, loop: Loop, spec: Specification, on_message: Callable[[Message], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        spec: Specification,
+        *,
+        on_peer: Callable[[Peer], None],
+        on_message: Callable[[Message], None],
+    ) -> None:
         self._loop = loop
+        self._on_peer = on_peer
         self._on_message = on_message
         self._spec = spec
         self._began = time.monotonic()
         self._listener: Optional[Listener] = None
+        self._listen_timer: Optional[Timer] = None
         self._connectors: List[Connector] = []
         self._hopefuls: List[Peer] = []
         self._peer: Optional[Peer] = None
         self._data: Dict[str, Proven] = {}
+        self.cannot_listen: Optional[str] = None
 
     def find_peer(self) -> Peer:
-        """Raises NoPathError after the timeout. Who listens waits as long as it may live:
-        how long the other side's login takes is not its business."""
-        if self._spec.listener is not None:
-            self._listen(self._spec.listener)
-            return self._loop.run_until(lambda: self._peer)
+        """Raises NoPathError after the timeout on the remote side. The local side waits as
+        long as it may live: how long the other side's login takes is not its business."""
+        self._listen()
         self._connect(self._spec.candidates, Purpose.CONTROL)
-        return self._wait_for(lambda: self._peer, "no path to the other side was found")
+        if self._spec.side is Side.LOCAL:
+            peer = self._loop.run_until(lambda: self._peer)
+        else:
+            complaint = "no path to the other side was found"
+            peer = self._wait_for(lambda: self._peer, self._spec.timeout, complaint)
+        self._stop_connecting()
+        if peer.connection.is_connector:
+            self._stop_listening()
+        return peer
 
-    def open_data(self, peer: Peer, is_confirmed: Callable[[], bool]) -> Dict[str, Proven]:
-        """The proven data connection of each direction, once *is_confirmed* by the peer as far
-        as this side needs that. Raises NoPathError after the timeout."""
+    def open_data(self, peer: Peer, may_start: Callable[[], bool]) -> Dict[str, Proven]:
+        """The proven data connection of each direction, once this side *may_start*. Raises
+        NoPathError after the timeout."""
         if peer.connection.is_connector:
             for direction in self._spec.directions:
                 self._connect([peer.connection.peer], Purpose(direction))
+        patience = LOCAL_PATIENCE if self._spec.side is Side.LOCAL else 0.0
         self._wait_for(
-            lambda: len(self._data) == len(self._spec.directions) and is_confirmed(),
+            lambda: len(self._data) == len(self._spec.directions) and may_start(),
+            self._spec.timeout + patience,
             "the data connections could not be made",
         )
         return self._data
 
     def path(self, peer: Peer) -> Dict[str, Any]:
-        """Who listened and where, and the seconds it took to meet."""
+        """Who listened and where, as this side sees it, and the seconds it took to meet."""
         connection = peer.connection
         side = self._spec.side.peer if connection.is_connector else self._spec.side
         address, port = connection.peer if connection.is_connector else connection.own
@@ -80,6 +101,10 @@ class Meeting:
             "seconds": round(time.monotonic() - self._began, 4),
         }
 
+    def attempts(self) -> List[Dict[str, Any]]:
+        """All that this side tried to connect to; see `Connector.attempts`."""
+        return [attempt for connector in self._connectors for attempt in connector.attempts()]
+
     @property
     def strangers(self) -> int:
         """How many connections to this side's listener did not prove themselves."""
@@ -88,22 +113,38 @@ class Meeting:
     def close(self) -> None:
         """Let go of everything but the peer and the data connections."""
         self._stop_connecting()
-        if self._listener is not None:
-            self._listener.close()
+        self._stop_listening()
         for peer in self._hopefuls:
             if peer is not self._peer:
                 peer.close()
 
-    def _listen(self, descriptor: int) -> None:
-        from .listener import Listener  # the side that connects need not wait for it
+    # Listening and connecting
 
-        self._listener = Listener(
-            self._loop,
-            socket.socket(fileno=descriptor),
-            key=self._spec.key,
-            side=self._spec.side,
-            on_proven=self._proven,
-        )
+    def _listen(self) -> None:
+        try:
+            sock = self._listening_socket()
+        except OSError as error:
+            self.cannot_listen = error.strerror or str(error)
+            self._listen_timer = self._loop.after(LISTEN_PAUSE, self._listen)
+            return
+        self.cannot_listen = None
+        if sock is not None:
+            self._listener = Listener(
+                self._loop, sock, key=self._spec.key, side=self._spec.side, on_proven=self._proven
+            )
+
+    def _listening_socket(self) -> Optional[socket.socket]:
+        if self._spec.listener is not None:
+            return socket.socket(fileno=self._spec.listener)
+        if self._spec.ports:
+            return open_listener(self._spec.listen_address, self._spec.ports)
+        return None
+
+    def _stop_listening(self) -> None:
+        if self._listen_timer is not None:
+            self._listen_timer.cancel()
+        if self._listener is not None:
+            self._listener.close()
 
     def _connect(self, candidates: Sequence[Address], purpose: Purpose) -> None:
         connector = Connector(
@@ -116,25 +157,18 @@ class Meeting:
         )
         self._connectors.append(connector)
 
-    def _wait_for(self, condition: Callable[[], Optional[T]], complaint: str) -> T:
-        # Who connects gives up first: it knows what it has tried.
-        patience = 0 if self._spec.listener is None else LISTENER_PATIENCE
-        timer = self._loop.after(self._spec.timeout + patience, lambda: self._give_up(complaint))
-        value = self._loop.run_until(condition)
-        timer.cancel()
-        self._stop_connecting()
-        return value
-
-    def _give_up(self, complaint: str) -> None:
-        attempts = [attempt for one in self._connectors for attempt in one.attempts()]
-        text = f"{complaint} within {self._spec.timeout:g} s"
-        side = self._spec.side if self._spec.listener is None else self._spec.side.peer
-        self._loop.fail(NoPathError(text, side.value, attempts))
-
     def _stop_connecting(self) -> None:
         for connector in self._connectors:
             connector.close()
-        self._connectors.clear()
+
+    def _wait_for(self, condition: Callable[[], Optional[T]], timeout: float, complaint: str) -> T:
+        text = f"{complaint} within {self._spec.timeout:g} s"
+        timer = self._loop.after(timeout, lambda: self._loop.fail(NoPathError(text)))
+        value = self._loop.run_until(condition)
+        timer.cancel()
+        return value
+
+    # Proven connections
 
     def _proven(self, proven: Proven) -> None:
         if proven.handshake.purpose is Purpose.CONTROL:
@@ -158,7 +192,7 @@ class Meeting:
             peer.send("go")
 
     def _heard(self, peer: Peer, message: Message) -> None:
-        if message["type"] != "go" or self._peer is not None:
+        if message["type"] != "go" or self._spec.side is Side.LOCAL or self._peer is not None:
             raise ProtocolError(f"it sent '{message['type']}' before its time")
         self._pick(peer)
 
@@ -166,19 +200,12 @@ class Meeting:
         self._peer = peer
         peer.on_message = self._on_message
         peer.on_lost = self._loop.fail
+        self._on_peer(peer)
 
     def _proven_data(self, proven: Proven) -> None:
+        """It may come before the peer's ``go`` was read, which goes another way."""
         direction = proven.handshake.purpose.value
-        is_wanted = direction in self._spec.directions and direction not in self._data
-        if self._peer is not None and is_wanted:
+        if direction in self._spec.directions and direction not in self._data:
             self._data[direction] = proven
-            self._loop.watch(proven.sock.fileno(), HANGUP, lambda events: self._dropped(direction, proven))
         else:
             proven.sock.close()
-
-    def _dropped(self, direction: str, proven: Proven) -> None:
-        """The listener did not keep it, having too many others, before it could see our proof."""
-        self._loop.unwatch(proven.sock.fileno())
-        proven.sock.close()
-        del self._data[direction]
-        proven.retry("dropped by the listener")

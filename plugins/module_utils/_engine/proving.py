@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, Callable, NamedTuple, Tuple
+from typing import Callable, NamedTuple
 
+from .addresses import Address, plain_address
 from .errors import HandshakeError
 from .handshake import Handshake
 from .loop import READ, WRITE, Loop
 
 #: Seconds for a whole handshake: many round trips on any network, few for a stranger.
 HANDSHAKE_TIMEOUT = 5.0
-
-Address = Tuple[str, int]
 
 
 class Proven(NamedTuple):
@@ -31,13 +30,6 @@ class Proven(NamedTuple):
     own: Address
     is_connector: bool
     retry: Callable[[str], None]
-
-
-def plain_address(address: Tuple[Any, ...]) -> Address:
-    """(address, port) of what a socket call gives, with IPv4 as IPv4."""
-    host = str(address[0])
-    mapped = "::ffff:"
-    return (host[len(mapped) :] if host.startswith(mapped) else host), int(address[1])
 
 
 class Proving:

@@ -29,8 +29,12 @@ class Specification(NamedTuple):
     """One side's part of a session.
 
     *key* is 32 bytes. *commands* are this side's. *directions* are the session's: input,
-    output, or both. *timeout* is in seconds, for finding a path. With *listener*, the
-    descriptor of a listening socket, this side listens; otherwise it connects to *candidates*.
+    output, or both; none for a *preflight*, which runs no command. *timeout* is in seconds,
+    for finding a path.
+
+    The side listens if it has *listener*, the descriptor of a listening socket, or *ports*, of
+    which it takes the first that is free, on *listen_address* (see `open_listener`). It
+    connects to its *candidates*, if there are any.
     """
 
     side: Side
@@ -39,7 +43,10 @@ class Specification(NamedTuple):
     directions: List[str]
     timeout: float
     listener: Optional[int] = None
+    listen_address: Optional[str] = None
+    ports: Sequence[int] = ()
     candidates: Sequence[Tuple[str, int]] = ()
+    preflight: bool = False
 
     def dump(self) -> Dict[str, Any]:
         """As JSON's types, without the key, which travels by itself."""
@@ -56,6 +63,7 @@ class Specification(NamedTuple):
             "key": key,
             "side": Side(data["side"]),
             "commands": [CommandSpec(**command) for command in data["commands"]],
+            "ports": tuple(data["ports"]),
             "candidates": tuple(tuple(candidate) for candidate in data["candidates"]),
         }
         return cls(**dict(data, **own_types))

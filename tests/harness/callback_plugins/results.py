@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 from ansible.plugins.callback import CallbackBase
 
@@ -23,8 +24,21 @@ class CallbackModule(CallbackBase):
     CALLBACK_TYPE = "aggregate"
     CALLBACK_NAME = "results"
 
+    def __init__(self):
+        super().__init__()
+        self._began = {}
+
+    def v2_runner_on_start(self, host, task):
+        self._began[host.get_name(), task._uuid] = time.monotonic()
+
     def _write(self, kind, result):
-        line = {"kind": kind, "host": result._host.get_name(), "result": result._result}
+        host = result._host.get_name()
+        line = {
+            "kind": kind,
+            "host": host,
+            "result": result._result,
+            "seconds": time.monotonic() - self._began[host, result._task._uuid],
+        }
         with open(os.environ["SOCKETPIPE_RESULTS"], "a", encoding="utf-8") as file:
             file.write(json.dumps(line, default=str) + "\n")
 

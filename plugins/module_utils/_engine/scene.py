@@ -1,0 +1,31 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the endpoints do not know of their session, for sentences."""
+
+from __future__ import annotations
+
+from typing import Dict, NamedTuple, Optional
+
+#: The other side of each.
+PEER = {"local": "remote", "remote": "local"}
+
+
+class Scene(NamedTuple):
+    """Hosts by side, and commands by role, as texts; *listen* (auto, local or remote) and
+    *ports* as the user gave them."""
+
+    hosts: Dict[str, str]
+    commands: Dict[str, str]
+    listen: str = "auto"
+    ports: Optional[str] = None
+
+    def command(self, role: str) -> str:
+        host = self.hosts["remote" if role == "remote" else "local"]
+        return f"{role} command '{self.commands[role]}' on {host}"
+
+    def endpoint(self, side: str) -> str:
+        return f"{side} endpoint on {self.hosts[side]}"
+
+    def connects(self, side: str) -> bool:
+        return self.listen in ("auto", PEER[side])
