@@ -162,7 +162,6 @@ class Runner:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._commands: list[Command] = []
-        self._announced = os.memfd_create("announced")
         self.exits = 0
 
     def start(self, *argv: str, chdir: Path | None = None) -> Command:
@@ -171,19 +170,11 @@ class Runner:
             self._loop,
             stdin=None,
             stdout=None,
-            announce=self._announce,
             on_exit=self._count,
         )
         command.watch()
         self._commands.append(command)
         return command
-
-    def _announce(self) -> None:
-        os.write(self._announced, str(os.getpid()).encode())
-
-    def announced(self) -> int:
-        """The number of the process that announced itself last."""
-        return int(os.pread(self._announced, 20, 0))
 
     def _count(self) -> None:
         self.exits += 1
@@ -201,7 +192,6 @@ class Runner:
         for command in self._commands:
             self.settle(command)
             command.let_go()
-        os.close(self._announced)
 
 
 @pytest.fixture
@@ -231,12 +221,6 @@ def test_the_status_is_reported_as_a_shell_gives_it(
     assert (command.rc, command.signal_name, command.is_accepted) == (rc, name, rc == 0)
     assert command.report() == {"stdout": "", "stderr": "", "rc": rc, "signal": name}
     assert runner.exits == 1
-
-
-def test_a_command_is_announced_by_its_own_process_before_it_can_do_anything(runner: Runner) -> None:
-    """So that the guard knows it, whatever happens to the endpoint in the next moment."""
-    command = runner.start("sleep", "60")
-    assert runner.announced() == command.pid
 
 
 def test_a_running_command_has_no_status(runner: Runner) -> None:

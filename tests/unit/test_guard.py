@@ -27,17 +27,23 @@ sys.path.insert(0, sys.argv[1])
 from _engine import guard as guards
 from _engine.guard import Guard
 guards.TERM_GRACE = float(sys.argv[2])
+connection, unknown = socket.socket(), socket.socket()
 secrets = [socket.socket(), tempfile.TemporaryFile(), *map(os.fdopen, os.pipe())]
 guard = Guard()
+guard.add_socket(connection)
 with open(f"/proc/self/task/{os.getpid()}/children") as file:
     pids = {"guard": int(file.read())}
 scripts = {"command": "sleep 600 & sleep 600; :", "stubborn": "trap '' TERM; echo; sleep 600; :"}
 for name, script in scripts.items():
     stdout = subprocess.PIPE if name == "stubborn" else subprocess.DEVNULL
     words = ["sh", "-c", script]
-    command = subprocess.Popen(words, stdout=stdout, start_new_session=True, preexec_fn=guard.announce)
+    command = subprocess.Popen(words, stdout=stdout, start_new_session=True)
+    guard.add_group(command.pid)
     pids[name] = command.pid
     if command.stdout: command.stdout.readline()
+for name, sock in {"stray": connection, "stranger": unknown}.items():
+    stray = subprocess.Popen(["sleep", "600"], stdin=sock, stdout=sys.stderr, start_new_session=True)
+    pids[name] = stray.pid
 print(json.dumps(pids), flush=True)
 for line in sys.stdin:
     getattr(guard, line.strip())()
@@ -55,6 +61,8 @@ class Endpoint:
         )
         pids: dict[str, int] = json.loads(self._read())
         self.guard, self.command, self.stubborn = (pids[name] for name in ("guard", "command", "stubborn"))
+        #: They are in no group that the guard was told of; the stray holds a connection that it was.
+        self.stray, self.stranger = pids["stray"], pids["stranger"]
 
     def _read(self) -> str:
         assert self.process.stdout is not None
@@ -75,7 +83,8 @@ class Endpoint:
 
     def close(self) -> None:
         self.kill()
-        for kill, pid in ((os.killpg, self.command), (os.killpg, self.stubborn), (os.kill, self.guard)):
+        groups = (self.command, self.stubborn, self.stray, self.stranger)
+        for kill, pid in (*((os.killpg, group) for group in groups), (os.kill, self.guard)):
             try:
                 kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -119,6 +128,24 @@ def test_when_the_endpoint_is_killed_the_guard_ends_every_group_and_then_itself(
     wait_until(lambda: not group_members(endpoint.command), "the end of the command and its children")
     wait_until(lambda: not group_members(endpoint.stubborn), "the end of the command that ignores SIGTERM")
     wait_until(lambda: not is_running(endpoint.guard), "the guard's own end")
+
+
+def test_a_command_that_the_guard_was_not_told_of_in_time_is_found_by_its_connection(start: Start) -> None:
+    """The endpoint was killed between the command's start and its word about it."""
+    endpoint = start()
+    endpoint.kill()
+    wait_until(lambda: not is_running(endpoint.stray), "the end of the command")
+    wait_until(lambda: not is_running(endpoint.guard), "the guard's own end")
+    assert is_running(endpoint.stranger)
+
+
+def test_while_the_endpoint_lives_who_holds_a_connection_is_left_alone(start: Start) -> None:
+    """The endpoint itself does."""
+    endpoint = start()
+    endpoint.tell("end_groups")
+    wait_until(lambda: not is_running(endpoint.guard), "the guard's own end")
+    assert is_running(endpoint.stray)
+    assert is_running(endpoint.process.pid)
 
 
 def test_sigkill_comes_only_after_the_grace(start: Start) -> None:

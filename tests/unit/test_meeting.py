@@ -224,6 +224,7 @@ def test_an_abort_right_behind_go_is_an_abort(stage: Stage) -> None:
     reason = {"kind": "interrupted", "text": "it was ended by SIGINT"}
     control.sock.sendall(control.frame("go") + control.frame("abort", reason=reason))
     control.say("finished", report={})
+    control.sock.shutdown(socket.SHUT_WR)
     assert endpoint.wait_ended()["own"]["reason"] == {**reason, "by": "peer"}
 
 
@@ -702,7 +703,8 @@ def test_a_data_connection_that_is_cut_at_the_end_of_its_handshake_commits_nothi
 ) -> None:
     """Whether the session fails or goes on over another one."""
     gate = CommitGate(tmp_path)
-    ended = sessions.run({writer: ["echo", "payload"], reader: gate.argv}, through=wires(BrokenWire))
+    commands = {writer: ["echo", "payload"], reader: gate.argv}
+    ended = sessions.run(commands, through=wires(BrokenWire), timeout=3)
     committed = gate.whole.read_text() if gate.whole.exists() else None
     assert (ended.verdict.failure is None, committed) in ((True, "payload\n"), (False, None))
 

@@ -43,7 +43,8 @@ def parse_login(ssh_connection: str) -> Optional[Login]:
     words = ssh_connection.split()
     if len(words) != 4:
         return None
-    return Login(_plain(words[0]), _plain(words[2]))
+    login = Login(_plain(words[0]), _plain(words[2]))
+    return login if all(map(_parse, login)) else None
 
 
 def login(besides: Optional[Login] = None) -> Optional[Login]:
@@ -61,7 +62,7 @@ def login(besides: Optional[Login] = None) -> Optional[Login]:
 
 def own_addresses() -> List[str]:
     """All that the kernel lists and `is_public`."""
-    return [address for address in (*_own_ipv4(), *_own_ipv6()) if is_public(address)]
+    return [address for address in dict.fromkeys((*_own_ipv4(), *_own_ipv6())) if is_public(address)]
 
 
 def is_public(address: str) -> bool:

@@ -91,8 +91,7 @@ class Tail:
 
 
 class Command:
-    """A running command. *announce* is called in its process, before the command is; *on_exit*
-    is called once, from the loop, when its own process has ended.
+    """A running command. *on_exit* is called once, from the loop, when its own process has ended.
 
     *stdin* and *stdout* are descriptors of data connections; without one, stdin is
     /dev/null and stdout is kept as a tail.
@@ -105,20 +104,17 @@ class Command:
         *,
         stdin: Optional[int],
         stdout: Optional[int],
-        announce: Callable[[], None],
         on_exit: Callable[[], None],
     ) -> None:
         self.spec = spec
         self._loop = loop
         self._on_exit = on_exit
         self._status: Optional[int] = None  # of an ended process: its rc, or minus a signal
-        self._process = self._spawn(stdin, stdout, announce)
+        self._process = self._spawn(stdin, stdout)
         pipes = {"stdout": self._process.stdout, "stderr": self._process.stderr}
         self._tails = {name: Tail(loop, pipe) for name, pipe in pipes.items() if pipe is not None}
 
-    def _spawn(
-        self, stdin: Optional[int], stdout: Optional[int], announce: Callable[[], None]
-    ) -> subprocess.Popen[bytes]:
+    def _spawn(self, stdin: Optional[int], stdout: Optional[int]) -> subprocess.Popen[bytes]:
         spec = self.spec
         try:
             return subprocess.Popen(
@@ -128,7 +124,6 @@ class Command:
                 stderr=subprocess.PIPE,
                 cwd=None if spec.chdir is None else to_bytes(spec.chdir),
                 start_new_session=True,
-                preexec_fn=announce,  # noqa: PLW1509  no thread runs before `watch`
             )
         except OSError as error:
             raise CommandError(
@@ -137,7 +132,7 @@ class Command:
 
     def watch(self) -> None:
         """Begin to wait for its end, with a thread: to be called when no process is to be
-        started any more, for threads and fork do not go together."""
+        started any more, for threads and fork do not go together well."""
         threading.Thread(target=self._await_exit, daemon=True).start()
 
     def _await_exit(self) -> None:

@@ -34,7 +34,6 @@ from .handshake import Side
 from .loop import HANGUP, Loop, was_reset
 from .meeting import Meeting
 from .peer import Peer
-from .proving import Proven
 from .specification import READER, WRITER, CommandSpec, Specification
 
 #: Seconds that commands have to notice that their connection broke, and to say so.
@@ -103,6 +102,8 @@ class Endpoint:
         else:
             guard = self._guard = Guard()
             self._meet()
+            for end in self._ends:
+                guard.add_socket(end.connection.sock)
             self._start(guard)
         self._finish()
 
@@ -111,8 +112,8 @@ class Endpoint:
         path = self._path = self._meeting.path(peer)
         self._on_event({"event": "connected", "path": path})
         data = self._meeting.open_data(peer, lambda: self._may_start)
-        for direction, proven in data.items():
-            self._add_end(direction, proven)
+        for direction, connection in data.items():
+            self._add_end(direction, connection)
         self._meeting.close()
         return path
 
@@ -139,12 +140,13 @@ class Endpoint:
             self.loop.run_until(lambda: "started" in self._heard)
         try:
             for spec in self._spec.commands:
-                self._commands[spec.role] = self._start_command(spec, guard)
+                command = self._commands[spec.role] = self._start_command(spec)
+                guard.add_group(command.pid)
             self._tell("started")
+            self._on_event({"event": "started"})
         finally:
             for command in self._commands.values():
                 command.watch()
-        self._on_event({"event": "started"})
 
     def _finish(self) -> None:
         self.loop.run_until(self._has_settled)
@@ -169,19 +171,13 @@ class Endpoint:
     def _ends(self) -> List[DirectionEnd]:
         return [*self._writing.values(), *self._reading.values()]
 
-    def _add_end(self, direction: str, proven: Proven) -> None:
-        connection = DataConnection(
-            proven.sock,
-            handshake_sent=proven.handshake.bytes_sent,
-            handshake_received=proven.handshake.bytes_received,
-            is_connector=proven.is_connector,
-        )
+    def _add_end(self, direction: str, connection: DataConnection) -> None:
         end: DirectionEnd
         if any(WRITER[direction] == spec.role for spec in self._spec.commands):
             end = self._writing[direction] = WritingEnd(direction, connection)
         else:
             end = self._reading[direction] = ReadingEnd(direction, connection)
-        self.loop.watch(proven.sock.fileno(), HANGUP, lambda events: self._hung_up(end, events))
+        self.loop.watch(connection.sock.fileno(), HANGUP, lambda events: self._hung_up(end, events))
 
     def _hung_up(self, end: DirectionEnd, events: int) -> None:
         """FIN or RST. A settled end may hang up: the peer closes when it holds both reports."""
@@ -208,13 +204,12 @@ class Endpoint:
 
     # Commands
 
-    def _start_command(self, spec: CommandSpec, guard: Guard) -> Command:
+    def _start_command(self, spec: CommandSpec) -> Command:
         return Command(
             spec,
             self.loop,
             stdin=_descriptor(self._read_by(spec.role)),
             stdout=_descriptor(self._written_by(spec.role)),
-            announce=guard.announce,
             on_exit=lambda: self._command_ended(spec.role),
         )
 
@@ -304,6 +299,8 @@ class Endpoint:
         self._tell("echo", number=message.get("number"))
 
     def _on_echo(self, message: Message) -> None:
+        if not self._spec.preflight or self._spec.side is Side.REMOTE:
+            raise ProtocolError("it sent 'echo' out of turn")
         self._echoes.append(message.get("number"))
 
     def _on_finished(self, message: Message) -> None:

@@ -5,15 +5,19 @@
 
 An endpoint that gets SIGKILL runs no code of its own any more, so somebody else has to know
 its process groups. The guard holds nothing but one end of a pipe: end-of-file without a
-dismissal means that the endpoint is gone.
+last word means that the endpoint is gone.
+
+The endpoint tells of a command when it has started it. It may be killed between the two, so the
+guard also knows the session's sockets: then whoever holds one is a command.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
-from typing import NoReturn, Set
+from typing import Iterator, List, NamedTuple, NoReturn, Optional, Set
 
 #: Seconds between SIGTERM and SIGKILL.
 TERM_GRACE = 5.0
@@ -29,12 +33,13 @@ class Guard:
             _guard(reader)
         os.close(reader)
 
-    def announce(self) -> None:
-        """Tell the guard of this process, which leads a group: for a command's process, before
-        it becomes the command, so that no command can run that the guard does not know."""
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        self._tell(f"{os.getpid()}\n")
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    def add_socket(self, sock: socket.socket) -> None:
+        """To be told of before a command is started with it."""
+        self._tell(f"socket {os.fstat(sock.fileno()).st_ino}\n")
+
+    def add_group(self, pid: int) -> None:
+        """The group of a command that was started."""
+        self._tell(f"group {pid}\n")
 
     def dismiss(self) -> None:
         """The session ended well: whatever its commands left running is meant to stay."""
@@ -42,7 +47,8 @@ class Guard:
         os.close(self._writer)
 
     def end_groups(self) -> None:
-        """Have the guard end what is left of the groups, as if the endpoint had died."""
+        """Have the guard end what is left of the groups."""
+        self._tell("end\n")
         os.close(self._writer)
 
     def _tell(self, line: str) -> None:
@@ -52,10 +58,23 @@ class Guard:
             pass  # the guard was killed; the endpoint goes on without
 
 
+class _Told(NamedTuple):
+    """Leaders of groups, inodes of sockets, and the endpoint's last word if there was one."""
+
+    groups: Set[int]
+    sockets: Set[int]
+    last_word: Optional[str]
+
+
 def _guard(reader: int) -> NoReturn:
     try:
         _detach(reader)
-        _end_groups(_read_groups(reader))
+        told = _read(reader)
+        if told.last_word is None:
+            # A process that is about to become a command holds the pipe too: by now each is one.
+            _end_groups(told.groups | set(_groups_with(told.sockets)))
+        elif told.last_word == "end":
+            _end_groups(told.groups)
     finally:
         os._exit(0)
 
@@ -83,15 +102,31 @@ def _close_all_but(kept: int) -> None:
     os.closerange(max(3, kept + 1), last + 1)
 
 
-def _read_groups(reader: int) -> Set[int]:
-    """The groups to end: those that were added, none after a dismissal."""
-    groups: Set[int] = set()
+def _read(reader: int) -> _Told:
+    """All that the endpoint told, once it has ended or said its last word."""
+    told = _Told(set(), set(), None)
     with os.fdopen(reader) as lines:
         for line in lines:
-            if line == "dismissed\n":
-                return set()
-            groups.add(int(line))
-    return groups
+            word, _space, number = line.strip().partition(" ")
+            if not number:
+                return told._replace(last_word=word)
+            (told.groups if word == "group" else told.sockets).add(int(number))
+    return told
+
+
+def _groups_with(sockets: Set[int]) -> Iterator[int]:
+    """The groups of all processes that hold one of *sockets*, where /proc tells."""
+    wanted = {f"socket:[{inode}]" for inode in sockets}
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
+        try:
+            if name.isdigit() and not wanted.isdisjoint(_descriptors(f"/proc/{name}/fd")):
+                yield os.getpgid(int(name))
+        except OSError:
+            continue  # it has ended, or is another user's
+
+
+def _descriptors(folder: str) -> List[str]:
+    return [os.readlink(os.path.join(folder, name)) for name in os.listdir(folder)]
 
 
 def _end_groups(groups: Set[int]) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, TypeVar
 from .addresses import Address
 from .connector import Connector
 from .control import Message
+from .data import DataConnection
 from .errors import NoPathError, ProtocolError
 from .handshake import Purpose, Side
 from .listener import Listener, open_listener
@@ -56,7 +57,7 @@ class Meeting:
         self._connectors: List[Connector] = []
         self._hopefuls: List[Peer] = []
         self._peer: Optional[Peer] = None
-        self._data: Dict[str, Proven] = {}
+        self._data: Dict[str, DataConnection] = {}
         self.cannot_listen: Optional[str] = None
 
     def find_peer(self) -> Peer:
@@ -74,9 +75,9 @@ class Meeting:
             self._stop_listening()
         return peer
 
-    def open_data(self, peer: Peer, may_start: Callable[[], bool]) -> Dict[str, Proven]:
-        """The proven data connection of each direction, once this side *may_start*. Raises
-        NoPathError after the timeout."""
+    def open_data(self, peer: Peer, may_start: Callable[[], bool]) -> Dict[str, DataConnection]:
+        """The proven data connection of each direction, once this side *may_start*; from then on
+        they are the caller's. Raises NoPathError after the timeout."""
         if peer.connection.is_connector:
             for direction in self._spec.directions:
                 self._connect([peer.connection.peer], Purpose(direction))
@@ -86,7 +87,8 @@ class Meeting:
             self._spec.timeout + patience,
             "the data connections could not be made",
         )
-        return self._data
+        data, self._data = self._data, {}
+        return data
 
     def path(self, peer: Peer) -> Dict[str, Any]:
         """Who listened and where, as this side sees it, and the seconds it took to meet."""
@@ -111,9 +113,12 @@ class Meeting:
         return 0 if self._listener is None else self._listener.strangers
 
     def close(self) -> None:
-        """Let go of everything but the peer and the data connections."""
+        """Let go of everything but the peer."""
         self._stop_connecting()
         self._stop_listening()
+        for connection in self._data.values():
+            connection.close(whole=False)
+        self._data.clear()
         for peer in self._hopefuls:
             if peer is not self._peer:
                 peer.close()
@@ -203,9 +208,17 @@ class Meeting:
         self._on_peer(peer)
 
     def _proven_data(self, proven: Proven) -> None:
-        """It may come before the peer's ``go`` was read, which goes another way."""
+        """It may come before the peer's ``go`` was read, which goes another way. The connector
+        makes a second one when it has lost the first. Of what is not used nobody may see a clean end."""
         direction = proven.handshake.purpose.value
-        if direction in self._spec.directions and direction not in self._data:
-            self._data[direction] = proven
-        else:
-            proven.sock.close()
+        connection = DataConnection(
+            proven.sock,
+            handshake_sent=proven.handshake.bytes_sent,
+            handshake_received=proven.handshake.bytes_received,
+            is_connector=proven.is_connector,
+        )
+        unused: Optional[DataConnection] = connection
+        if direction in self._spec.directions:
+            unused, self._data[direction] = self._data.get(direction), connection
+        if unused is not None:
+            unused.close(whole=False)

@@ -61,7 +61,9 @@ def _tried(side: str, attempts: List[Attempt], scene: Scene) -> str:
             kind = (attempt["source"], attempt["address"], attempt["outcome"])
             alike.setdefault(kind, []).append(attempt)
     ways = ", ".join(_way(group) for group in alike.values())
-    return f"{scene.hosts[side]} tried to connect {ways or 'to nothing, for it knew no address and port'}"
+    if not attempts:
+        ways = "to nothing, for it knew no address and port"
+    return f"{scene.hosts[side]} tried to connect {ways}" if ways else f"{scene.hosts[side]} could connect"
 
 
 def _way(attempts: List[Attempt]) -> str:
