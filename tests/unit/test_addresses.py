@@ -258,5 +258,5 @@ def test_an_ancestor_whose_name_is_odd_hides_nobody(tmp_path: Path) -> None:
     """/proc shows it in parentheses, unescaped."""
     odd = tmp_path / ") S 1 (x"
     odd.symlink_to("/bin/sh")
-    found = login_below(*CHILD, str(odd), *CHILD[1:], *CLEANED, SSH_CONNECTION=SAID)
+    found = login_below(*CHILD, *CLEANED, str(odd), *CHILD[1:], SSH_CONNECTION=SAID)
     assert found == Login("192.0.2.1", "192.0.2.2")

@@ -93,9 +93,16 @@ ATTEMPT = {
 SCENE = Scene({"local": "controller", "remote": "t1"}, {role: str(words) for role, words in COMMANDS.items()})
 
 
-def report(path: dict[str, Any] | None = PATH, **fields: Any) -> dict[str, Any]:
-    nothing = {"commands": {}, "directions": {}, "attempts": [], "cannot_listen": None, "reason": None}
-    return {"path": path, **nothing, **fields}
+def report(**fields: Any) -> dict[str, Any]:
+    nothing = {
+        "path": PATH,
+        "commands": {},
+        "directions": {},
+        "attempts": [],
+        "cannot_listen": None,
+        "reason": None,
+    }
+    return {**nothing, **fields}
 
 
 Views = tuple[dict[str, Any], dict[str, Any]]
