@@ -12,6 +12,7 @@ import secrets
 from datetime import datetime
 from typing import Any
 
+from ansible.module_utils.common.text.formatters import human_to_bytes
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.addresses import (
@@ -70,6 +71,9 @@ _PATHS_ON_TARGET = ("chdir", "creates", "removes")
 #: unless the login is dead.
 ANSWER_TIMEOUT = 20.0
 
+#: Options that are numbers of bytes, and the most that the kernel takes for each.
+_SIZES = {"block_size": (1 << 31) - 1, "rate_limit": (1 << 63) - 1}
+
 display = Display()
 
 Result = dict[str, Any]
@@ -77,6 +81,19 @@ Result = dict[str, Any]
 
 class RefusalError(Exception):
     """The task can not be done; the sentence is for the user."""
+
+
+def _parse_size(name: str, text: str | None, largest: int) -> int | None:
+    """A number of bytes such as 32k, in Ansible's notation; None for None."""
+    if text is None:
+        return None
+    try:
+        size = int(human_to_bytes(text))
+    except ValueError:
+        size = 0
+    if not 0 < size <= largest:
+        raise RefusalError(f"{name}: '{text}' is not a number of bytes, such as 32k or 50M")
+    return size
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -119,6 +136,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             parse_ports(options["ports"])
         except ValueError as error:
             raise RefusalError(str(error)) from error
+        for name, largest in _SIZES.items():
+            options[name] = _parse_size(name, options[name], largest)
         return dict(options)
 
     def _command_spec(self, role: str) -> CommandSpec:
@@ -264,6 +283,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             commands=[self._specs[role] for role in self._local_roles],
             directions=self._directions,
             timeout=self._options["timeout"],
+            **{name: self._options[name] for name in _SIZES},
             **rendezvous.local._asdict(),
             preflight=self._task.check_mode,
         )
@@ -275,6 +295,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             commands=[self._specs["remote"]],
             directions=self._directions,
             timeout=self._options["timeout"],
+            **{name: self._options[name] for name in _SIZES},
             **rendezvous.remote._asdict(),
             preflight=self._task.check_mode,
         )

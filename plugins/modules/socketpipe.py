@@ -130,6 +130,18 @@ options:
       - By default the controller's system chooses the controller's port, and the target's is one
         from 61000 to 65535.
     type: str
+  block_size:
+    description:
+      - The number of bytes, such as V(32k), that each read of a reading command gets if it asks for as
+        many, but for the last one. The network alone gives its data in pieces of any size.
+      - For O(remote) and O(output) alike. A tape drive needs it; V(32k) are 32768 bytes.
+    type: str
+  rate_limit:
+    description:
+      - The number of bytes per second, such as V(50M), that each direction sends at most. V(50M) are
+        50 times 1048576 bytes.
+      - The kernel of the sending machine sees to it, which has to be Linux.
+    type: str
   timeout:
     description: Seconds to find a way between the two machines, from when both sides look for one.
     type: float
@@ -160,6 +172,14 @@ EXAMPLES = r"""
   dds.socketpipe.socketpipe:
     input: tar cf - /
     remote: dd of=/dev/st0 bs=32k
+    block_size: 32k
+
+- name: Pull a disk image by day, leaving most of the network to others
+  become: true
+  dds.socketpipe.socketpipe:
+    remote: dd if=/dev/vg0/data bs=1M
+    output: dd of=/backup/data.img bs=1M
+    rate_limit: 20M
 
 - name: Restore from the tape drive of the target
   dds.socketpipe.socketpipe:
@@ -373,6 +393,8 @@ def argument_spec():
         host=dict(type="str"),
         remote_host=dict(type="str"),
         ports=dict(type="str"),
+        block_size=dict(type="str"),
+        rate_limit=dict(type="str"),
         timeout=dict(type="float", default=30),
     )
 

@@ -9,15 +9,19 @@ import errno
 import fcntl
 import os
 import random
+import re
+import select
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.counters import tcp_info, unread_bytes
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.data import DataConnection
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.errors import ResourceError
 from harness.processes import state_of
 from harness.sockets import read_to_the_end, tcp_pair
 from harness.waiting import wait_until
@@ -333,3 +337,62 @@ def test_the_handshake_itself_is_not_counted() -> None:
 def has_fin(reader: DataConnection) -> bool:
     info = tcp_info(reader.sock)
     return info is not None and info.fin_arrived
+
+
+# Whole blocks, and the rate
+
+
+def test_a_read_waits_for_a_whole_block_or_the_end(ends: Ends) -> None:
+    writer, reader = ends
+    reader.read_in_blocks(10)
+    writer.sock.sendall(b"123456789")
+    wait_until(lambda: unread_bytes(reader.sock) == 9, "all has arrived")
+    assert select.select([reader.sock], [], [], 0)[0] == []
+    writer.sock.sendall(b"01")
+    assert reader.sock.recv(10) == b"1234567890"
+    writer.finish()
+    assert read_to_the_end(reader.sock) == (b"1", None)
+
+
+def test_a_read_that_waits_for_a_block_sees_the_reset(ends: Ends) -> None:
+    writer, reader = ends
+    reader.read_in_blocks(10)
+    writer.sock.sendall(b"123")
+    writer.close(whole=False)
+    assert_reset(reader.sock, b"123")
+
+
+def test_a_block_larger_than_the_kernel_can_keep_is_refused_with_what_is_possible(ends: Ends) -> None:
+    with pytest.raises(
+        ResourceError, match=r"of 1073741824 bytes is not possible here, but (\d+) are"
+    ) as found:
+        ends[1].read_in_blocks(1 << 30)
+    possible = re.search(r"but (\d+) are", str(found.value))
+    assert possible is not None
+    ends[1].read_in_blocks(int(possible[1]))
+
+
+@pytest.mark.parametrize("rate", [1, 5 << 20, 1 << 33])
+def test_the_kernel_is_told_the_rate(ends: Ends, rate: int) -> None:
+    ends[0].limit_rate(rate)
+    told = ends[0].sock.getsockopt(socket.SOL_SOCKET, 47, 8)
+    assert int.from_bytes(told, sys.byteorder) == rate
+
+
+@pytest.mark.parametrize("system", ["darwin", "freebsd14"])
+def test_another_system_says_that_it_has_no_rate_limit(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    with pytest.raises(ResourceError, match="only Linux"):
+        ends[0].limit_rate(1)
+
+
+def test_a_system_that_refuses_an_option_is_quoted(ends: Ends) -> None:
+    writer, reader = ends
+    writer.sock.close()
+    reader.sock.close()
+    with pytest.raises(ResourceError, match="block_size is not possible here: Bad file descriptor"):
+        reader.read_in_blocks(10)
+    with pytest.raises(ResourceError, match="rate_limit is not possible here: Bad file descriptor"):
+        writer.limit_rate(10)

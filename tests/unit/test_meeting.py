@@ -49,6 +49,11 @@ PARTS = pytest.mark.parametrize(("side", "listen"), by_hand.PARTS)
 CONNECTORS = pytest.mark.parametrize(("side", "listen"), PEER.items(), ids=PEER.keys())
 
 
+def expect_refusal(port: int) -> None:
+    """Soon: the guard is a fork of its endpoint, and may be a moment behind in closing what that has."""
+    wait_until(lambda: refuses(port), f"nobody listens on {port}", timeout=3)
+
+
 def expect_silence(control: Control, seconds: float = 0.2) -> None:
     control.sock.settimeout(seconds)
     with pytest.raises(TimeoutError):
@@ -88,7 +93,8 @@ def test_there_is_one_path_and_both_sides_agree_on_it(sessions: Sessions) -> Non
     # Two guards, input and output, remote, and the endpoints themselves.
     held = sorted(len(sockets_of(pid)) for pid in session.processes())
     assert held == [0, 0, 1, 1, 2, 3, 3]
-    assert [refuses(port) for port in session.ports.values()] == [True for port in session.ports]
+    for port in session.ports.values():
+        expect_refusal(port)
 
 
 @SIDES
@@ -107,17 +113,18 @@ def test_of_two_directions_the_one_that_works_is_used(
 def test_while_commands_run_nobody_listens(sessions: Sessions, only: Only, side: str) -> None:
     session = sessions.start(FILTER, listen="auto", through=only(side))
     session.local.wait_for("started")
-    assert [refuses(port) for port in session.ports.values()] == [True, True]
+    for port in session.ports.values():
+        expect_refusal(port)
 
 
 @SIDES
-def test_who_is_found_to_be_the_connector_stops_listening_at_once(stage: Stage, side: str) -> None:
+def test_who_is_found_to_be_the_connector_stops_listening(stage: Stage, side: str) -> None:
     stage.start(side, FILTER, "auto")
     control = stage.accept(Purpose.CONTROL)
     if side == "remote":
         control.say("go")
     stage.accept(Purpose.INPUT)
-    assert refuses(stage.port)
+    expect_refusal(stage.port)
 
 
 @SIDES
@@ -428,9 +435,11 @@ def test_the_local_side_starts_nothing_before_the_remote_command_runs(
 
 
 @SIDES
-def test_a_data_connection_of_a_direction_that_is_not_in_use_is_closed(stage: Stage, side: str) -> None:
+def test_a_data_connection_of_a_direction_that_is_not_in_use_is_reset(stage: Stage, side: str) -> None:
+    """Nobody may take it for a stream that has ended."""
     stage.pick(side, PUSH, side)
-    assert is_closed(stage.connect(Purpose.OUTPUT).sock)
+    with pytest.raises(ConnectionResetError):
+        stage.connect(Purpose.OUTPUT).sock.recv(1)
 
 
 @PARTS

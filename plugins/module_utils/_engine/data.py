@@ -18,9 +18,11 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+import sys
 from typing import Any, Optional
 
 from .counters import taken_bytes, tcp_info, unread_bytes, written_bytes
+from .errors import ResourceError
 
 try:
     # Loaded beforehand: when a connection breaks, a few milliseconds count.
@@ -32,6 +34,8 @@ except (ImportError, OSError):
 
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _LINGER_OFF = struct.pack("ii", 0, 0)
+#: Linux's own, which the socket module does not name. It takes an unsigned long.
+_SO_MAX_PACING_RATE = 47
 #: A sockaddr of family AF_UNSPEC, which is 0 everywhere.
 _UNSPECIFIED = bytes(16)
 
@@ -62,6 +66,34 @@ class DataConnection:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
         # A timeout left on the socket is O_NONBLOCK for the command: EAGAIN instead of waiting.
         self.sock.settimeout(None)
+
+    def read_in_blocks(self, size: int) -> None:
+        """Give a reader *size* bytes, if it asks for as many, but at the end of the stream.
+
+        Raises ResourceError where the system can not do that.
+        """
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+            possible = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+        except OSError as error:
+            raise ResourceError(f"block_size is not possible here: {error.strerror}") from None
+        if possible < size:
+            raise ResourceError(
+                f"a block_size of {size} bytes is not possible here, but {possible} are; "
+                "a larger third number in net.ipv4.tcp_rmem allows more"
+            )
+
+    def limit_rate(self, rate: int) -> None:
+        """Send at most *rate* bytes per second, in the kernel's even pace.
+
+        Raises ResourceError where the system can not do that.
+        """
+        if not sys.platform.startswith("linux"):
+            raise ResourceError("rate_limit is not possible here: only Linux has it")
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, struct.pack("L", rate))
+        except OSError as error:
+            raise ResourceError(f"rate_limit is not possible here: {error.strerror}") from None
 
     @property
     def is_broken(self) -> bool:

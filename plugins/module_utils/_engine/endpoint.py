@@ -175,8 +175,12 @@ class Endpoint:
         end: DirectionEnd
         if any(WRITER[direction] == spec.role for spec in self._spec.commands):
             end = self._writing[direction] = WritingEnd(direction, connection)
+            if self._spec.rate_limit is not None:
+                connection.limit_rate(self._spec.rate_limit)
         else:
             end = self._reading[direction] = ReadingEnd(direction, connection)
+            if self._spec.block_size is not None:
+                connection.read_in_blocks(self._spec.block_size)
         self.loop.watch(connection.sock.fileno(), HANGUP, lambda events: self._hung_up(end, events))
 
     def _hung_up(self, end: DirectionEnd, events: int) -> None:

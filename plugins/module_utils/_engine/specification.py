@@ -35,6 +35,9 @@ class Specification(NamedTuple):
     The side listens if it has *listener*, the descriptor of a listening socket, or *ports*, of
     which it takes the first that is free, on *listen_address* (see `open_listener`). It
     connects to its *candidates*, if there are any.
+
+    *block_size* is in bytes, for every read of a command; *rate_limit* in bytes per second, for
+    each direction.
     """
 
     side: Side
@@ -47,6 +50,8 @@ class Specification(NamedTuple):
     ports: Sequence[int] = ()
     candidates: Sequence[Tuple[str, int]] = ()
     preflight: bool = False
+    block_size: Optional[int] = None
+    rate_limit: Optional[int] = None
 
     def dump(self) -> Dict[str, Any]:
         """As JSON's types, without the key, which travels by itself."""
