@@ -331,7 +331,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         answer.pop("invocation", None)
         printed = f"{answer.get('module_stdout', '')}\n{answer.get('module_stderr', '')}"
         words = significant_line(printed) or answer.get("msg", "")
-        if words.startswith("SyntaxError"):
+        if words.startswith(("SyntaxError", "Ansible requires Python")):
             words += (
                 "; is the target's Python too old for this ansible-core? "
                 "Set ansible_python_interpreter to a later one"
