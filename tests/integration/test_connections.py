@@ -110,7 +110,7 @@ def expect_no_delay(
     for result in results:
         expect_x(result, listen)
     # Asking the target for its addresses is a module of its own, and takes as long as one.
-    assert results[1].seconds < 2 * results[0].seconds + 2
+    assert results[1].seconds < 2 * results[0].seconds + 5
 
 
 @whoever_listens

@@ -67,7 +67,7 @@ PORT = PORT_NUMBERS[0]
 SOON = 1.5
 TIMEOUT = 3
 #: Seconds that a play takes besides its session.
-PLAY = 12
+PLAY = 25
 HELLO_SIZE = 48
 #: What is told of each attempt.
 ATTEMPT = {"side", "purpose", "source", "address", "port", "tries", "outcome", "seconds"}

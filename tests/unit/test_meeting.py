@@ -27,7 +27,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge impor
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import PEER
 from harness import by_hand
 from harness.by_hand import Control, Stage
-from harness.sessions import Sessions, Words
+from harness.sessions import Session, Sessions, Words
 from harness.sockets import (
     LOOPBACK,
     TIMEOUT,
@@ -52,6 +52,18 @@ CONNECTORS = pytest.mark.parametrize(("side", "listen"), PEER.items(), ids=PEER.
 def expect_refusal(port: int) -> None:
     """Soon: the guard is a fork of its endpoint, and may be a moment behind in closing what that has."""
     wait_until(lambda: refuses(port), f"nobody listens on {port}", timeout=3)
+
+
+def expect_sockets(session: Session) -> None:
+    """Of the session's processes, each holds the sockets that it needs, and no more."""
+    guards, commands, endpoints = [0, 0], [1, 2, 1], [3, 3]
+
+    def held() -> list[int]:
+        return sorted(len(sockets_of(pid)) for pid in session.processes())
+
+    # A process that is just becoming a command can not be seen.
+    expected = sorted([*guards, *commands, *endpoints])
+    wait_until(lambda: held() == expected, "nobody holds a socket too many", timeout=3)
 
 
 def expect_silence(control: Control, seconds: float = 0.2) -> None:
@@ -90,9 +102,7 @@ def test_there_is_one_path_and_both_sides_agree_on_it(sessions: Sessions) -> Non
     where = ("listener", "address", "port", "family")
     assert [local[name] for name in where] == [remote[name] for name in where]
     assert local["port"] == session.ports[local["listener"]]
-    # Two guards, input and output, remote, and the endpoints themselves.
-    held = sorted(len(sockets_of(pid)) for pid in session.processes())
-    assert held == [0, 0, 1, 1, 2, 3, 3]
+    expect_sockets(session)
     for port in session.ports.values():
         expect_refusal(port)
 
