@@ -89,19 +89,20 @@ def arrange(options: Mapping[str, Any], target: Target) -> Rendezvous:
 
     Raises OSError if the controller can not listen, whatever the port.
     """
+    ports = parse_ports(options["ports"])
     known = _resolve(options["remote_host"] or target.host)
     remote_ports, local_candidates = [], []
     if options["listen"] != "local":
-        remote_ports = _draw(parse_ports(options["ports"]))
+        remote_ports = _draw(ports)
         addresses = _target_addresses(options["remote_host"], target, known)
         local_candidates = _product(addresses, remote_ports)
     loopback = _LOOPBACK if target.is_controller else None
     address = options["host"] or loopback
     listener, local_ports, remote_candidates = None, [], []
     if options["listen"] != "remote":
-        listener, ports = _listen(address, parse_ports(options["ports"]))
-        remote_candidates = _product(_controller_addresses(options["host"], target, known), ports)
-        local_ports = ports if listener is None else []
+        listener, told = _listen(address, ports)
+        remote_candidates = _product(_controller_addresses(options["host"], target, known), told)
+        local_ports = told if listener is None else []
     return Rendezvous(
         listener,
         local=Place(address, local_ports, local_candidates),

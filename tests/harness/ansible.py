@@ -121,9 +121,12 @@ class Ansible:
         self, hosts: dict[str, dict[str, object]], *words: str, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         """The command `ansible`, with *words* after the inventory."""
-        inventory = str(self.inventory(hosts))
+        return self.command("ansible", "-i", str(self.inventory(hosts)), *words, cwd=cwd)
+
+    def command(self, program: str, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """A program of Ansible's, run to its end."""
         return subprocess.run(
-            [str(BIN / "ansible"), "-i", inventory, *words],
+            [str(BIN / program), *words],
             cwd=cwd or self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -5,28 +5,30 @@
 
 from __future__ import annotations
 
+import abc
 import selectors
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
-from harness.sockets import reset
+from harness.sockets import LOOPBACK, reset
 
 
-class Middlebox:
-    """Passes each connection on to *port* of 127.0.0.1, from a port of its own, and resets it
-    while nobody listens there."""
+class Relay(abc.ABC):
+    """Connects whoever comes to its own port with *port* of 127.0.0.1, and resets who comes while
+    nobody listens there. What becomes of two such connections, the subclass says in a thread."""
 
     def __init__(self, port: int) -> None:
-        self._target = ("127.0.0.1", port)
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._target = (LOOPBACK, port)
+        self._server = socket.create_server((LOOPBACK, 0))
         self.port: int = self._server.getsockname()[1]
-        self._connections: list[_Connection] = []
+        self.passed = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def cut(self, number: int) -> None:
-        """Reset a connection towards both machines; number 0 is the control connection."""
-        self._connections[number].cut()
+    @abc.abstractmethod
+    def relay(self, inside: socket.socket, outside: socket.socket, number: int) -> Callable[[], None]:
+        """What the thread of the two connections runs; *number* counts from 0."""
 
     def close(self) -> None:
         self._server.shutdown(socket.SHUT_RDWR)
@@ -43,9 +45,25 @@ class Middlebox:
             except ConnectionRefusedError:
                 reset(inside)
                 continue
-            connection = _Connection(inside, outside)
-            self._connections.append(connection)
-            threading.Thread(target=connection.pass_on, daemon=True).start()
+            run = self.relay(inside, outside, self.passed)
+            threading.Thread(target=run, daemon=True).start()
+            self.passed += 1
+
+
+class Middlebox(Relay):
+    """Passes each connection on."""
+
+    def __init__(self, port: int) -> None:
+        self._connections: list[_Connection] = []
+        super().__init__(port)
+
+    def relay(self, inside: socket.socket, outside: socket.socket, number: int) -> Callable[[], None]:
+        self._connections.append(_Connection(inside, outside))
+        return self._connections[-1].pass_on
+
+    def cut(self, number: int) -> None:
+        """Reset a connection towards both machines; number 0 is the control connection."""
+        self._connections[number].cut()
 
 
 class _Connection:

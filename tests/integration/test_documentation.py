@@ -280,12 +280,10 @@ def test_check_mode_ad_hoc(home: Home, ansible: Ansible, target: Target, world: 
 
 
 def test_preflight(home: Home, ansible: Ansible, target: Target) -> None:
-    environment = {**ansible.environment, "HOME": str(home.folder)}
-    del environment["ANSIBLE_COLLECTIONS_PATH"]
-    environment["ANSIBLE_INVENTORY"] = str(ansible.inventory({"tapehost": target.inventory()}))
-    done = subprocess.run(
-        PREFLIGHT.split(), cwd=ansible.folder, env=environment, capture_output=True, text=True, check=False
-    )
+    ansible.environment["HOME"] = str(home.folder)
+    del ansible.environment["ANSIBLE_COLLECTIONS_PATH"]
+    ansible.environment["ANSIBLE_INVENTORY"] = str(ansible.inventory({"tapehost": target.inventory()}))
+    done = ansible.command(*PREFLIGHT.split())
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r'"tapehost +(local|remote) ', done.stdout)
 

@@ -9,25 +9,15 @@ import re
 import subprocess
 
 import pytest
-from harness.ansible import BIN, Ansible
+from harness.ansible import Ansible
 from harness.network import Target
-
-PREFLIGHT = [str(BIN / "ansible-playbook"), "dds.socketpipe.preflight", "-i"]
 
 
 def preflight(
     ansible: Ansible, hosts: dict[str, dict[str, object]], *options: str
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PREFLIGHT, str(ansible.inventory(hosts)), *options],
-        cwd=ansible.folder,
-        env=ansible.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    inventory = str(ansible.inventory(hosts))
+    return ansible.command("ansible-playbook", "dds.socketpipe.preflight", "-i", inventory, *options)
 
 
 def row_of(host: str, output: str) -> str:

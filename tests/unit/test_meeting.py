@@ -10,7 +10,6 @@ import errno
 import os
 import select
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge impor
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import PEER
 from harness import by_hand
 from harness.by_hand import Control, Stage
+from harness.middlebox import Relay
 from harness.sessions import Session, Sessions, Words
 from harness.sockets import (
     LOOPBACK,
@@ -611,36 +611,12 @@ def test_who_connects_tells_how_even_of_a_session_that_went_well(sessions: Sessi
     assert [report["cannot_listen"] for report in ended.reports.values()] == [None, None]
 
 
-class Wire:
-    """On the way to *port*: passes handshakes on; what becomes of the connections, and of the last
-    word of the handshake, the subclass says."""
+class Wire(Relay):
+    """Passes handshakes on; what becomes of the connections, and of the last word of the handshake,
+    the subclass says."""
 
-    def __init__(self, port: int) -> None:
-        self._target = (LOOPBACK, port)
-        self._server = socket.create_server((LOOPBACK, 0))
-        self.port: int = self._server.getsockname()[1]
-        self.passed = 0
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connector = self._server.accept()[0]
-            except OSError:
-                return  # it was closed
-            try:
-                listener = socket.create_connection(self._target)
-            except ConnectionRefusedError:
-                reset(connector)
-                continue
-            threading.Thread(
-                target=self._pass_on, args=(connector, listener, self.passed), daemon=True
-            ).start()
-            self.passed += 1
+    def relay(self, inside: socket.socket, outside: socket.socket, number: int) -> Callable[[], None]:
+        return lambda: self._pass_on(inside, outside, number)
 
     def _pass_on(self, connector: socket.socket, listener: socket.socket, number: int) -> None:
         with connector, listener, contextlib.suppress(OSError):
