@@ -9,8 +9,9 @@ import glob
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible.module_utils.common.text.formatters import human_to_bytes
 from ansible.plugins.action import ActionBase
@@ -18,6 +19,10 @@ from ansible.utils.display import Display
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.addresses import (
     login,
     parse_login,
+)
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.checksum import (
+    known_checksums,
+    new_checksum,
 )
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.command import (
     find_executable,
@@ -36,6 +41,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene impor
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
     ROLES,
     CommandSpec,
+    Identity,
     Specification,
 )
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.text import to_bytes
@@ -53,6 +59,7 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._patience import (
     patience,
 )
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._rendezvous import (
+    Place,
     Rendezvous,
     Target,
     arrange,
@@ -79,6 +86,14 @@ display = Display()
 Result = dict[str, Any]
 
 
+class Secrets(NamedTuple):
+    """What the two endpoints of a session have to know, and nobody else. *identities* are by side;
+    there are none unless the session is encrypted."""
+
+    key: bytes
+    identities: Mapping[Side, Identity]
+
+
 class RefusalError(Exception):
     """The task can not be done; the sentence is for the user."""
 
@@ -94,6 +109,19 @@ def _parse_size(name: str, text: str | None, largest: int) -> int | None:
     if not 0 < size <= largest:
         raise RefusalError(f"{name}: '{text}' is not a number of bytes, such as 32k or 50M")
     return size
+
+
+def _make_identities() -> Mapping[Side, Identity]:
+    try:
+        # Not before it is asked for: cryptography takes a while, and most sessions do without.
+        from ansible_collections.dds.socketpipe.plugins.plugin_utils._identities import (  # noqa: PLC0415
+            make_identities,
+        )
+    except ImportError as error:
+        raise RefusalError(
+            f"encrypt needs the Python library cryptography on the controller: {error}"
+        ) from error
+    return make_identities()
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -136,9 +164,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             parse_ports(options["ports"])
         except ValueError as error:
             raise RefusalError(str(error)) from error
+        self._check_checksum(options["checksum"])
         for name, largest in _SIZES.items():
             options[name] = _parse_size(name, options[name], largest)
         return dict(options)
+
+    def _check_checksum(self, name: str | None) -> None:
+        try:
+            if name is not None:
+                new_checksum(name)
+        except ValueError as error:
+            known = ", ".join(known_checksums())
+            raise RefusalError(f"checksum: '{name}' is none of those known here: {known}") from error
 
     def _command_spec(self, role: str) -> CommandSpec:
         return CommandSpec(
@@ -196,17 +233,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _run_session(self) -> Result:
         began = datetime.now()
-        key = secrets.token_bytes(KEY_SIZE)
+        self._secrets = self._make_secrets()
         # The listener is there before the endpoint is: the two endpoints can start side by side.
         rendezvous = self._arrange()
         try:
-            spec = self._local_specification(key, rendezvous)
+            spec = self._local_specification(rendezvous)
             local_endpoint = LocalEndpoint(spec, rendezvous.listener, self._log)
         finally:
             if rendezvous.listener is not None:
                 rendezvous.listener.close()
         try:
-            answer = self._ask_module(self._remote_specification(key, rendezvous), local_endpoint)
+            answer = self._ask_module(self._remote_specification(rendezvous), local_endpoint)
             if "view" not in answer:
                 return self._without_view(answer)
             remote = answer["view"]
@@ -276,27 +313,27 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Whether the target is this machine, so that no other has to be let in."""
         return bool(self._connection.transport == "local")
 
-    def _local_specification(self, key: bytes, rendezvous: Rendezvous) -> Specification:
-        return Specification(
-            side=Side.LOCAL,
-            key=key,
-            commands=[self._specs[role] for role in self._local_roles],
-            directions=self._directions,
-            timeout=self._options["timeout"],
-            **{name: self._options[name] for name in _SIZES},
-            **rendezvous.local._asdict(),
-            preflight=self._task.check_mode,
-        )
+    def _make_secrets(self) -> Secrets:
+        return Secrets(secrets.token_bytes(KEY_SIZE), _make_identities() if self._options["encrypt"] else {})
 
-    def _remote_specification(self, key: bytes, rendezvous: Rendezvous) -> Specification:
+    def _local_specification(self, rendezvous: Rendezvous) -> Specification:
+        roles = self._local_roles
+        return self._specification(Side.LOCAL, [self._specs[role] for role in roles], rendezvous.local)
+
+    def _remote_specification(self, rendezvous: Rendezvous) -> Specification:
+        return self._specification(Side.REMOTE, [self._specs["remote"]], rendezvous.remote)
+
+    def _specification(self, side: Side, commands: list[CommandSpec], place: Place) -> Specification:
         return Specification(
-            side=Side.REMOTE,
-            key=key,
-            commands=[self._specs["remote"]],
+            side=side,
+            key=self._secrets.key,
+            identity=self._secrets.identities.get(side),
+            commands=commands,
             directions=self._directions,
             timeout=self._options["timeout"],
+            checksum=self._options["checksum"],
             **{name: self._options[name] for name in _SIZES},
-            **rendezvous.remote._asdict(),
+            **place._asdict(),
             preflight=self._task.check_mode,
         )
 
@@ -305,6 +342,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return self._call_module(
             spec=json.dumps(spec.dump()),
             key=spec.key.hex(),
+            identity=spec.identity and spec.identity._asdict(),
             **{name: self._options[name] for name in _PATHS_ON_TARGET},
             use_login_address=not is_found and bool(spec.candidates),
             login_address=None if is_found or not spec.candidates else self._login_address(),

@@ -20,6 +20,22 @@ options:
   key:
     description: The key of the session, 64 hexadecimal digits.
     type: str
+  identity:
+    description: The certificate and the private key of this side, and the other side's certificate.
+    type: dict
+    suboptions:
+      certificate:
+        description: PEM, as all of them.
+        type: str
+        required: true
+      private_key:
+        description: Of O(identity.certificate).
+        type: str
+        required: true
+      peer_certificate:
+        description: The only one that is trusted.
+        type: str
+        required: true
   chdir:
     description: The directory in which the command runs.
     type: path
@@ -112,6 +128,15 @@ def main():
         argument_spec=dict(
             spec=dict(type="str"),
             key=dict(type="str", no_log=True),
+            identity=dict(
+                type="dict",
+                no_log=True,
+                options=dict(
+                    certificate=dict(type="str", required=True),
+                    private_key=dict(type="str", required=True, no_log=True),
+                    peer_certificate=dict(type="str", required=True),
+                ),
+            ),
             chdir=dict(type="path"),
             creates=dict(type="path"),
             removes=dict(type="path"),
@@ -146,7 +171,7 @@ def addresses(params):
 def load_specification(params):
     """The engine's specification, with what is only known here: the directory, expanded, and
     the address that the login came from, as the first candidate."""
-    spec = Specification.load(json.loads(params["spec"]), bytes.fromhex(params["key"]))
+    spec = Specification.load(json.loads(params["spec"]), bytes.fromhex(params["key"]), params["identity"])
     spec = spec._replace(commands=[spec.commands[0]._replace(chdir=params["chdir"])])
     client = login_address(params) if params["use_login_address"] else None
     if client is not None:

@@ -69,7 +69,11 @@ class LocalEndpoint:
         self._stdin, self._stdout, self._stderr = (
             cast(IO[bytes], pipe) for pipe in (process.stdin, process.stdout, process.stderr)
         )
-        order = {"key": spec.key.hex(), "spec": spec._replace(listener=descriptor).dump()}
+        order = {
+            "key": spec.key.hex(),
+            "identity": spec.identity and spec.identity._asdict(),
+            "spec": spec._replace(listener=descriptor).dump(),
+        }
         self._write(json.dumps(order).encode() + b"\n")
         threading.Thread(target=self._follow, daemon=True).start()
 

@@ -47,6 +47,7 @@ def build_result(
     if reports:
         result.update(_of_commands(reports, verdict, commands))
         result.update(_byte_counts(local, remote))
+        result.update(_checksums(local, remote))
         result.update(_times(began))
     if verdict.warnings:
         result["warnings"] = verdict.warnings
@@ -118,6 +119,17 @@ def _byte_counts(local: View, remote: View) -> dict[str, Any]:
         end = reader["own"]["directions"].get(direction)
         counts[name] = 0 if end is None else end["bytes"]
     return counts
+
+
+def _checksums(local: View, remote: View) -> dict[str, Any]:
+    """That of each direction whose two ends had one, None unless it is the same."""
+    checksums = {}
+    for name, direction in (("checksum_sent", "input"), ("checksum_received", "output")):
+        ends = [view["own"]["directions"].get(direction, {}) for view in (local, remote)]
+        if any(end.get("digest") is not None for end in ends):
+            one, other = (end.get("digest") for end in ends)
+            checksums[name] = one if one == other else None
+    return checksums
 
 
 def _times(began: datetime) -> dict[str, str]:

@@ -16,8 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Side
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict, judge
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import PEER, Scene
+from ansible_collections.dds.socketpipe.plugins.plugin_utils._identities import make_identities
 
 from harness.processes import wait_ended
 from harness.sockets import LOOPBACK, hold_port
@@ -57,6 +59,7 @@ class EndpointProcess:
         listener: socket.socket | None = None,
         python: str = sys.executable,
         patience: dict[str, float] | None = None,
+        identity: dict[str, str] | None = None,
     ) -> None:
         self._events = folder / f"{spec['side']}.events"
         self._errors = folder / f"{spec['side']}.errors"
@@ -71,7 +74,8 @@ class EndpointProcess:
                 env={**os.environ, _MARK: mark},
             )
         assert self.process.stdin is not None
-        order = {"key": key.hex(), "spec": {**spec, "listener": next(iter(descriptors), None)}}
+        spec = {**spec, "listener": next(iter(descriptors), None)}
+        order = {"key": key.hex(), "identity": identity, "spec": spec}
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
         self.process.stdin.flush()
 
@@ -125,6 +129,7 @@ def side_of(
     ports: Sequence[int] = (),
     preflight: bool = False,
     timeout: float = 10,
+    checksum: str | None = None,
 ) -> dict[str, Any]:
     """That side's specification of a session of *commands*, without key and listener.
 
@@ -144,6 +149,7 @@ def side_of(
         "listen_address": LOOPBACK,
         "ports": list(ports),
         "preflight": preflight,
+        "checksum": checksum,
     }
 
 
@@ -167,12 +173,16 @@ class Session:
         through: Callable[[str, int], int] = lambda listener, port: port,
         timeout: float = 10,
         patience: dict[str, float] | None = None,
+        encrypt: bool = False,
+        checksum: str | None = None,
     ) -> None:
         self._mark = secrets.token_hex(8)
         key = secrets.token_bytes(32)
         held = {side: hold_port() for side in PEER if listen in (side, "auto")}
         #: By the side that listens.
         self.ports: dict[str, int] = {side: sock.getsockname()[1] for side, sock in held.items()}
+
+        identities = make_identities() if encrypt else {}
 
         def start(side: str) -> EndpointProcess:
             reached = [(LOOPBACK, through(at, port)) for at, port in self.ports.items() if at != side]
@@ -189,9 +199,18 @@ class Session:
                 ports=own,
                 preflight=preflight,
                 timeout=timeout,
+                checksum=checksum,
             )
+            identity = identities.get(Side(side))
             return EndpointProcess(
-                spec, key, folder, mark=self._mark, listener=listener, python=python, patience=patience
+                spec,
+                key,
+                folder,
+                mark=self._mark,
+                listener=listener,
+                python=python,
+                patience=patience,
+                identity=identity and identity._asdict(),
             )
 
         self.local = start("local")
@@ -265,17 +284,17 @@ class Ended:
 
 
 class Sessions:
-    """Starts sessions in *folder*, in which *listen* listens unless the test says otherwise."""
+    """Starts sessions in *folder*, with *defaults* of the options of `Session`."""
 
-    def __init__(self, folder: Path, listen: str) -> None:
+    def __init__(self, folder: Path, defaults: dict[str, Any]) -> None:
         self._folder = folder
-        self._listen = listen
+        self._defaults = defaults
         self._sessions: list[Session] = []
         self._commands: dict[str, Words] = {}
 
     def start(self, commands: dict[str, Words], **options: Any) -> Session:
         self._commands = commands
-        self._sessions.append(Session(self._folder, commands, **{"listen": self._listen, **options}))
+        self._sessions.append(Session(self._folder, commands, **{**self._defaults, **options}))
         return self._sessions[-1]
 
     def end(self, session: Session) -> Ended:

@@ -104,6 +104,8 @@ def data_pair() -> tuple[DataConnection, DataConnection]:
         )
         for sock, machine in zip(socks, machines, strict=True)
     )
+    for connection in (connector, listener):
+        connection.descriptor()  # from here on it waits, as a command does
     return connector, listener
 
 

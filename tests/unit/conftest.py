@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import configuration, settings
@@ -66,10 +66,16 @@ def listen() -> str:
 
 
 @pytest.fixture
-def sessions(tmp_path: Path, listen: str) -> Iterator[Sessions]:
+def session_options(listen: str) -> dict[str, Any]:
+    """What all `sessions` have in common."""
+    return {"listen": listen}
+
+
+@pytest.fixture
+def sessions(tmp_path: Path, session_options: dict[str, Any]) -> Iterator[Sessions]:
     """Sessions that end, whatever happens, and leave no process behind."""
     from harness.sessions import Sessions  # noqa: PLC0415
 
-    sessions = Sessions(tmp_path, listen)
+    sessions = Sessions(tmp_path, session_options)
     yield sessions
     sessions.close()

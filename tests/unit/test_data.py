@@ -211,8 +211,9 @@ def test_finish_after_the_reader_broke_the_pipe_is_no_error(ends: Ends) -> None:
 def test_no_o_nonblock_is_left_on_the_descriptor(timeout: float | None) -> None:
     for sock in tcp_pair():
         sock.settimeout(timeout)
-        with DataConnection(sock, handshake_sent=0, handshake_received=0, is_connector=True).sock:
-            assert not fcntl.fcntl(sock.fileno(), fcntl.F_GETFL) & os.O_NONBLOCK
+        with sock:
+            connection = DataConnection(sock, handshake_sent=0, handshake_received=0, is_connector=True)
+            assert not fcntl.fcntl(connection.descriptor(), fcntl.F_GETFL) & os.O_NONBLOCK
 
 
 def test_a_command_waits_for_data_instead_of_failing(ends: Ends) -> None:

@@ -178,7 +178,7 @@ def test_the_table_of_the_writing_end(
     direction: Direction, events: list[Event], state: State, count: int | None, is_settled: bool
 ) -> None:
     play(direction, events, direction.writing)
-    assert direction.writing.report() == {"state": state.value, "bytes": count}
+    assert direction.writing.report() == {"state": state.value, "bytes": count, "digest": None}
     assert direction.writing.is_settled is is_settled
     assert direction.writing.is_broken is (state is BROKEN)
 
@@ -188,7 +188,7 @@ def test_the_table_of_the_reading_end(
     direction: Direction, events: list[Event], state: State, count: int | None, is_settled: bool
 ) -> None:
     play(direction, events, direction.reading)
-    assert direction.reading.report() == {"state": state.value, "bytes": count}
+    assert direction.reading.report() == {"state": state.value, "bytes": count, "digest": None}
     assert direction.reading.is_settled is is_settled
     assert direction.reading.is_broken is (state is BROKEN)
 

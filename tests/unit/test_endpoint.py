@@ -153,8 +153,8 @@ def test_a_session_by_the_book_as_the_local_side_plays_it(stage: Stage, listen: 
     played.control.say("read", direction="input", whole=True)
     report = played.control.hear_until("finished")["report"]
     assert report["directions"] == {
-        "input": {"state": "finished", "bytes": 7},
-        "output": {"state": "finished", "bytes": 5},
+        "input": {"state": "finished", "bytes": 7, "digest": None},
+        "output": {"state": "finished", "bytes": 5, "digest": None},
     }
     assert report["commands"]["output"]["stdout"] == "reply"
     played.control.say("finished", report={"by": "hand"})

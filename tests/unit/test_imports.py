@@ -19,11 +19,14 @@ ENGINE = PLUGINS / "module_utils" / "_engine"
 #: files of its own layer.
 LAYERS = [
     # pure: no socket, no process, no clock
-    ["errors", "text", "words", "handshake", "specification", "control", "scene", "paths", "judge"],
+    [
+        *["errors", "text", "words", "checksum", "handshake", "specification", "control"],
+        *["scene", "paths", "judge"],
+    ],
     # I/O: one thing each
     [
         *["loop", "counters", "data", "direction", "command", "guard"],
-        *["addresses", "proving", "peer", "listener", "connector", "meeting"],
+        *["addresses", "stream", "tls", "proving", "peer", "listener", "connector", "meeting", "pump"],
     ],
     # one side of a session
     ["endpoint"],

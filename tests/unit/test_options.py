@@ -113,7 +113,9 @@ def views(local: dict[str, Any], remote: dict[str, Any]) -> Views:
 
 
 def filtered(remote_rc: int = 0, read: str = "finished") -> Views:
-    directions = {name: {"state": "finished", "bytes": 6} for name in ("input", "output")}
+    directions = {
+        name: {"state": "finished", "bytes": 6, "digest": "5fe0b5e8"} for name in ("input", "output")
+    }
     return views(
         report(commands={"input": command(), "output": command(stdout="printed\n")}, directions=directions),
         report(

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict
@@ -35,10 +36,18 @@ def interpreters() -> dict[str, str]:
 PYTHONS = pytest.mark.parametrize("python", interpreters().values(), ids=interpreters().keys())
 
 
-@pytest.fixture(params=["local", "remote"])
-def listen(request: pytest.FixtureRequest) -> str:
-    """Every session of this page goes either way."""
-    return str(request.param)
+WAYS: dict[str, dict[str, Any]] = {
+    "local": {"listen": "local"},
+    "remote": {"listen": "remote"},
+    "encrypted": {"listen": "remote", "encrypt": True},
+    "checked": {"listen": "local", "checksum": "sha256"},
+}
+
+
+@pytest.fixture(params=WAYS.values(), ids=WAYS.keys())
+def session_options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Every session of this page goes either way, direct and pumped."""
+    return dict(request.param)
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The local endpoint as a process: ``python -m _engine``.
 
-The first line of standard input is JSON, ``{"key": hex, "spec": Specification.dump()}``.
+The first line of standard input is JSON, ``{"key": hex, "identity": null or the fields of Identity,
+"spec": Specification.dump()}``.
 The rest of standard input stays silent; its end is the end of whoever asked for
 the session, and aborts it. Standard output gets events as JSON lines; the last is
 ``{"event": "ended", "view": ...}``.
@@ -34,7 +35,7 @@ def main() -> None:
     # Unbuffered: what follows the first line, its end, is the loop's to see.
     with open(0, "rb", buffering=0, closefd=False) as stdin:
         order = json.loads(stdin.readline())
-    spec = Specification.load(order["spec"], bytes.fromhex(order["key"]))
+    spec = Specification.load(order["spec"], bytes.fromhex(order["key"]), order.get("identity"))
     endpoint = Endpoint(spec, say)
     take_signals(endpoint)
     endpoint.loop.watch(0, READ, lambda events: on_parent(endpoint))

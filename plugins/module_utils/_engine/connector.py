@@ -23,6 +23,7 @@ from .addresses import Address, plain_address, socket_address
 from .handshake import ConnectorHandshake, Purpose, Side
 from .loop import WRITE, Loop, Timer
 from .proving import Proven, Proving
+from .stream import Wrap, plain
 
 #: Seconds for a TCP connect before it is tried afresh.
 CONNECT_TIMEOUT = 10.0
@@ -43,6 +44,7 @@ class Call(NamedTuple):
     side: Side
     purpose: Purpose
     on_proven: Callable[[Proven], None]
+    wrap: Wrap
 
     def handshake(self) -> ConnectorHandshake:
         return ConnectorHandshake(self.key, self.side, self.purpose)
@@ -61,9 +63,10 @@ class Connector:
         side: Side,
         purpose: Purpose,
         on_proven: Callable[[Proven], None],
+        wrap: Wrap = plain,
     ) -> None:
         self._loop = loop
-        self._call = Call(key, side, purpose, on_proven)
+        self._call = Call(key, side, purpose, on_proven, wrap)
         self._names: List[_Name] = []
         self._candidates: List[_Candidate] = []
         for place, (host, port) in enumerate(candidates):
@@ -254,7 +257,7 @@ class _Candidate:
         self.attempt.note("connected, but nothing came back")
         self._proving = Proving(
             self._loop,
-            sock,
+            self._call.wrap(sock, True),
             self._call.handshake(),
             on_proven=self._proven,
             on_failed=lambda proving, text: self._refused(text),

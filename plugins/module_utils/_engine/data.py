@@ -64,8 +64,12 @@ class DataConnection:
 
     def _arm(self) -> None:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+
+    def descriptor(self) -> int:
+        """For the command."""
         # A timeout left on the socket is O_NONBLOCK for the command: EAGAIN instead of waiting.
         self.sock.settimeout(None)
+        return self.sock.fileno()
 
     def read_in_blocks(self, size: int) -> None:
         """Give a reader *size* bytes, if it asks for as many, but at the end of the stream.
@@ -137,6 +141,10 @@ class DataConnection:
         if info is None:
             return unread_bytes(self.sock) == 0
         return info.fin_arrived and unread_bytes(self.sock) == 0
+
+    def digest(self) -> Optional[str]:
+        """Of the payload, hexadecimal: known where the payload passes through the endpoint."""
+        return None
 
     def count_sent(self) -> Optional[int]:
         """Payload bytes that the writing command has written."""

@@ -58,8 +58,8 @@ class DirectionEnd:
         raise NotImplementedError
 
     def report(self) -> Dict[str, Any]:
-        """State, and payload bytes that went through this end (None: unknown)."""
-        return {"state": self.state.value, "bytes": self._bytes}
+        """State, payload bytes that went through this end, and their digest (None: unknown)."""
+        return {"state": self.state.value, "bytes": self._bytes, "digest": self.connection.digest()}
 
     def _count(self) -> None:
         """Once: a connection that was disconnected counts no more."""

@@ -16,11 +16,13 @@ import signal
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
+from .checksum import new_checksum
 from .command import Command, find_executable
 from .control import Message
 from .data import DataConnection
 from .direction import DirectionEnd, ReadingEnd, State, WritingEnd
 from .errors import (
+    IntegrityError,
     InterruptError,
     NetworkError,
     PeerAbortError,
@@ -32,8 +34,9 @@ from .errors import (
 from .guard import TERM_GRACE, Guard
 from .handshake import Side
 from .loop import HANGUP, Loop, was_reset
-from .meeting import Meeting
+from .meeting import Meeting, Opened
 from .peer import Peer
+from .pump import PumpedReader, PumpedWriter
 from .specification import READER, WRITER, CommandSpec, Specification
 
 #: Seconds that commands have to notice that their connection broke, and to say so.
@@ -64,6 +67,7 @@ class Endpoint:
         self._path: Optional[Event] = None
         self._writing: Dict[str, WritingEnd] = {}  # by direction
         self._reading: Dict[str, ReadingEnd] = {}
+        self._pumped: Dict[str, PumpedReader] = {}
         self._guard: Optional[Guard] = None
         self._commands: Dict[str, Command] = {}
         self._victims: List[str] = []
@@ -95,6 +99,7 @@ class Endpoint:
     # The session, step by step
 
     def _play(self) -> None:
+        self._new_checksum()
         for command in self._spec.commands:
             find_executable(command)
         if self._spec.preflight:
@@ -112,8 +117,8 @@ class Endpoint:
         path = self._path = self._meeting.path(peer)
         self._on_event({"event": "connected", "path": path})
         data = self._meeting.open_data(peer, lambda: self._may_start)
-        for direction, connection in data.items():
-            self._add_end(direction, connection)
+        for direction, opened in data.items():
+            self._add_end(direction, opened)
         self._meeting.close()
         return path
 
@@ -171,17 +176,49 @@ class Endpoint:
     def _ends(self) -> List[DirectionEnd]:
         return [*self._writing.values(), *self._reading.values()]
 
-    def _add_end(self, direction: str, connection: DataConnection) -> None:
+    def _add_end(self, direction: str, opened: Opened) -> None:
         end: DirectionEnd
         if any(WRITER[direction] == spec.role for spec in self._spec.commands):
-            end = self._writing[direction] = WritingEnd(direction, connection)
+            end = self._writing[direction] = WritingEnd(direction, self._writing_side(direction, opened))
             if self._spec.rate_limit is not None:
-                connection.limit_rate(self._spec.rate_limit)
+                end.connection.limit_rate(self._spec.rate_limit)
         else:
-            end = self._reading[direction] = ReadingEnd(direction, connection)
+            end = self._reading[direction] = ReadingEnd(direction, self._reading_side(direction, opened))
             if self._spec.block_size is not None:
-                connection.read_in_blocks(self._spec.block_size)
-        self.loop.watch(connection.sock.fileno(), HANGUP, lambda events: self._hung_up(end, events))
+                end.connection.read_in_blocks(self._spec.block_size)
+        self.loop.watch(end.connection.sock.fileno(), HANGUP, lambda events: self._hung_up(end, events))
+
+    def _writing_side(self, direction: str, opened: Opened) -> DataConnection:
+        if not self._spec.is_pumped:
+            return opened.connection
+        return PumpedWriter(
+            self.loop,
+            opened,
+            checksum=self._new_checksum(),
+            on_damage=lambda error: self._damaged(direction, error),
+            on_sent=lambda digest: self._tell("digest", direction=direction, digest=digest),
+        )
+
+    def _reading_side(self, direction: str, opened: Opened) -> DataConnection:
+        if not self._spec.is_pumped:
+            return opened.connection
+        reader = self._pumped[direction] = PumpedReader(
+            self.loop,
+            opened,
+            checksum=self._new_checksum(),
+            on_damage=lambda error: self._damaged(direction, error),
+        )
+        return reader
+
+    def _new_checksum(self) -> Any:
+        name = self._spec.checksum
+        try:
+            return None if name is None else new_checksum(name)
+        except ValueError:
+            raise ResourceError(f"its Python knows no checksum '{name}'") from None
+
+    def _damaged(self, direction: str, error: IntegrityError) -> None:
+        self.loop.fail(IntegrityError(str(error), direction))
 
     def _hung_up(self, end: DirectionEnd, events: int) -> None:
         """FIN or RST. A settled end may hang up: the peer closes when it holds both reports."""
@@ -265,6 +302,7 @@ class Endpoint:
             "start": self._on_once,
             "started": self._on_once,
             "read": self._on_read,
+            "digest": self._on_digest,
             "stop": self._on_stop,
             "probe": self._on_probe,
             "echo": self._on_echo,
@@ -289,6 +327,12 @@ class Endpoint:
         end.reader_ended(is_whole=message.get("whole") is True)
         if end.state is State.STOPPED:
             self._tell("stop", direction=end.name)
+
+    def _on_digest(self, message: Message) -> None:
+        reader = self._pumped.get(str(message.get("direction")))
+        if reader is None or self._spec.checksum is None:
+            raise ProtocolError("it sent a digest that this side did not ask for")
+        reader.expect(str(message.get("digest")))
 
     def _on_stop(self, message: Message) -> None:
         end = self._reading.get(str(message.get("direction")))
@@ -436,4 +480,4 @@ class Endpoint:
 
 def _descriptor(ends: Sequence[DirectionEnd]) -> Optional[int]:
     """A command reads at most one direction, and writes at most one."""
-    return ends[0].connection.sock.fileno() if ends else None
+    return ends[0].connection.descriptor() if ends else None

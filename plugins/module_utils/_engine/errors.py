@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 
 class SessionError(Exception):
@@ -51,6 +51,19 @@ class NetworkError(SessionError):
     """A data connection was cut by neither endpoint."""
 
     kind = "network"
+
+
+class IntegrityError(SessionError):
+    """What arrived is not what was sent; *direction* is that of the data, None for a message."""
+
+    kind = "integrity"
+
+    def __init__(self, text: str, direction: Optional[str] = None) -> None:
+        super().__init__(text)
+        self.direction = direction
+
+    def reason(self) -> Dict[str, Any]:
+        return dict(super().reason(), direction=self.direction)
 
 
 class ProtocolError(SessionError):

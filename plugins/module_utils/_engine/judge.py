@@ -24,8 +24,9 @@ View = Dict[str, Any]
 _SENDER = {"input": "local", "output": "remote"}
 #: Kinds of reasons, those nearest to the cause first: what an endpoint knows of itself
 #: comes before what it saw of the other.
-_KINDS = ("command", "system", "connect", "protocol", "interrupted", "network", "lost")
+_KINDS = ("command", "system", "connect", "integrity", "protocol", "interrupted", "network", "lost")
 _FIREWALL = "is there a firewall that ends connections?"
+_DAMAGE = "look for what damages data between the two machines, or for somebody who changes it"
 #: What the system says of each error.
 _SYSTEM_WORDS = frozenset(os.strerror(number) for number in errno.errorcode if number)
 #: How a program speaks of its own errors: its name, a colon, the words.
@@ -122,18 +123,21 @@ def significant_line(stderr: str) -> str:
 
 def _reason_failure(reason: Report, reports: Dict[str, Report], scene: Scene) -> str:
     side, kind, text = reason["side"], reason["kind"], reason["text"]
+    endpoint, peer = scene.endpoint(side), scene.endpoint(PEER[side])
+    sentences = {
+        "system": f"{endpoint} could not go on: {text}",
+        "interrupted": f"{endpoint} was interrupted: {text}",
+        "lost": f"{peer} was lost: {text}",
+        "protocol": f"{peer} broke the protocol: {text}",
+        "network": f"{text}, as {endpoint} saw it; {_FIREWALL}",
+    }
     if kind == "command":
         return f"{scene.command(reason['role'])}: {text}"
     if kind == "connect":
         return no_path(text, reports, scene)
-    if kind in ("lost", "protocol"):
-        peer = scene.endpoint(PEER[side])
-        return f"{peer} {'was lost' if kind == 'lost' else 'broke the protocol'}: {text}"
-    if kind == "system":
-        return f"{scene.endpoint(side)} could not go on: {text}"
-    if kind == "interrupted":
-        return f"{scene.endpoint(side)} was interrupted: {text}"
-    return f"{text}, as {scene.endpoint(side)} saw it; {_FIREWALL}"
+    if kind == "integrity":
+        return f"{_changed(reason, scene)}: {text}; {_DAMAGE}"
+    return sentences[kind]
 
 
 def _missing_report(local: View, remote: View, scene: Scene) -> Optional[str]:
@@ -142,6 +146,14 @@ def _missing_report(local: View, remote: View, scene: Scene) -> Optional[str]:
             peer = scene.endpoint(PEER[side])
             return f"{scene.endpoint(side)} never got the report of the {peer}"
     return None
+
+
+def _changed(reason: Report, scene: Scene) -> str:
+    direction = reason["direction"]
+    if direction is None:
+        return f"what the {scene.endpoint(PEER[reason['side']])} said was changed on its way"
+    writer, reader = scene.command(WRITER[direction]), scene.command(READER[direction])
+    return f"the data from {writer} was changed on its way to {reader}"
 
 
 class _Stream(NamedTuple):
@@ -168,6 +180,9 @@ def _stream(direction: str, written: Report, read: Report, may_be_stopped: bool,
     is_even = None in (sent, received) or sent == received
     if states not in (("finished", "finished"), ("finished", "stopped"), ("stopped", "stopped")):
         return _Stream(f"the stream from {writer} is {states[0]} there and {states[1]} at its reader")
+    digests = (written.get("digest"), read.get("digest"))
+    if is_even and digests[0] != digests[1]:
+        return _Stream(f"the checksum of what {writer} wrote is {digests[0]}, and {digests[1]} at {reader}")
     if is_even:
         return _Stream()
     if states[1] == "finished":

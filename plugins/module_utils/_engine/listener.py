@@ -19,6 +19,7 @@ from .addresses import socket_address
 from .handshake import ListenerHandshake, Side
 from .loop import READ, Loop
 from .proving import Proven, Proving
+from .stream import Wrap, plain
 
 #: Unproven connections kept: well under the usual limit of 1024 descriptors.
 MAX_UNPROVEN = 128
@@ -97,8 +98,10 @@ class Listener:
         key: bytes,
         side: Side,
         on_proven: Callable[[Proven], None],
+        wrap: Wrap = plain,
     ) -> None:
         self._loop = loop
+        self._wrap = wrap
         self._sock = sock
         sock.setblocking(False)
         self._key = key
@@ -148,10 +151,9 @@ class Listener:
         self._refused(oldest, "dropped for a newer connection")
 
     def _prove(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
         proving = Proving(
             self._loop,
-            sock,
+            self._wrap(sock, False),
             ListenerHandshake(self._key, self._side),
             on_proven=self._proven,
             on_failed=self._refused,

@@ -141,5 +141,7 @@ class Loop:
             os.read(self._wake_read, 4096)
         except BlockingIOError:
             pass
-        while self._soon:
-            self._soon.pop(0)()
+        # What these ask for comes in the next round, after the condition was asked for.
+        soon, self._soon = self._soon, []
+        for handler in soon:
+            handler()

@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence, TypeVar
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, TypeVar
 
 from .addresses import Address
 from .connector import Connector
 from .control import Message
 from .data import DataConnection
-from .errors import NoPathError, ProtocolError
+from .errors import NoPathError, ProtocolError, ResourceError
 from .handshake import Purpose, Side
 from .listener import Listener, open_listener
 from .loop import Loop, Timer
 from .peer import Peer
 from .proving import Proven
-from .specification import Specification
+from .specification import Identity, Specification
+from .stream import Stream, Wrap, plain
 
 #: Seconds that the local side waits longer for data connections than the remote one, which
 #: tells it why it gave up.
@@ -32,6 +33,13 @@ LOCAL_PATIENCE = 5.0
 LISTEN_PAUSE = 0.2
 
 T = TypeVar("T")
+
+
+class Opened(NamedTuple):
+    """A proven data connection, and the stream to read or write it with if the endpoint has to."""
+
+    connection: DataConnection
+    stream: Stream
 
 
 class Meeting:
@@ -51,18 +59,22 @@ class Meeting:
         self._on_peer = on_peer
         self._on_message = on_message
         self._spec = spec
+        self._wrap: Wrap = plain
         self._began = time.monotonic()
         self._listener: Optional[Listener] = None
         self._listen_timer: Optional[Timer] = None
         self._connectors: List[Connector] = []
         self._hopefuls: List[Peer] = []
         self._peer: Optional[Peer] = None
-        self._data: Dict[str, DataConnection] = {}
+        self._data: Dict[str, Opened] = {}
         self.cannot_listen: Optional[str] = None
 
     def find_peer(self) -> Peer:
         """Raises NoPathError after the timeout on the remote side. The local side waits as
-        long as it may live: how long the other side's login takes is not its business."""
+        long as it may live: how long the other side's login takes is not its business. Raises
+        ResourceError where the session can not be encrypted as it should."""
+        if self._spec.identity is not None:
+            self._wrap = _encrypted(self._spec.identity)
         self._listen()
         self._connect(self._spec.candidates, Purpose.CONTROL)
         if self._spec.side is Side.LOCAL:
@@ -75,7 +87,7 @@ class Meeting:
             self._stop_listening()
         return peer
 
-    def open_data(self, peer: Peer, may_start: Callable[[], bool]) -> Dict[str, DataConnection]:
+    def open_data(self, peer: Peer, may_start: Callable[[], bool]) -> Dict[str, Opened]:
         """The proven data connection of each direction, once this side *may_start*; from then on
         they are the caller's. Raises NoPathError after the timeout."""
         if peer.connection.is_connector:
@@ -116,8 +128,8 @@ class Meeting:
         """Let go of everything but the peer."""
         self._stop_connecting()
         self._stop_listening()
-        for connection in self._data.values():
-            connection.close(whole=False)
+        for opened in self._data.values():
+            opened.connection.close(whole=False)
         self._data.clear()
         for peer in self._hopefuls:
             if peer is not self._peer:
@@ -135,7 +147,12 @@ class Meeting:
         self.cannot_listen = None
         if sock is not None:
             self._listener = Listener(
-                self._loop, sock, key=self._spec.key, side=self._spec.side, on_proven=self._proven
+                self._loop,
+                sock,
+                key=self._spec.key,
+                side=self._spec.side,
+                on_proven=self._proven,
+                wrap=self._wrap,
             )
 
     def _listening_socket(self) -> Optional[socket.socket]:
@@ -159,6 +176,7 @@ class Meeting:
             side=self._spec.side,
             purpose=purpose,
             on_proven=self._proven,
+            wrap=self._wrap,
         )
         self._connectors.append(connector)
 
@@ -217,8 +235,18 @@ class Meeting:
             handshake_received=proven.handshake.bytes_received,
             is_connector=proven.is_connector,
         )
-        unused: Optional[DataConnection] = connection
+        opened = Opened(connection, proven.stream)
+        unused: Optional[Opened] = opened
         if direction in self._spec.directions:
-            unused, self._data[direction] = self._data.get(direction), connection
+            unused, self._data[direction] = self._data.get(direction), opened
         if unused is not None:
-            unused.close(whole=False)
+            unused.connection.close(whole=False)
+
+
+def _encrypted(identity: Identity) -> Wrap:
+    try:
+        # Not before it is asked for: it takes a while, and some Pythons come without.
+        from .tls import encrypted
+    except ImportError as error:
+        raise ResourceError(f"encrypt needs Python's ssl module: {error}") from None
+    return encrypted(identity)

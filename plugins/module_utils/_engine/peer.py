@@ -10,7 +10,7 @@ import time
 from typing import Any, Callable
 
 from .control import ControlReader, ControlWriter, Message
-from .errors import PeerLostError, ProtocolError, SessionError
+from .errors import IntegrityError, PeerLostError, ProtocolError, SessionError
 from .loop import READ, WRITE, Loop
 from .proving import Proven
 
@@ -20,6 +20,7 @@ HEARTBEAT = 5.0
 #: retransmissions after a link that was down for a few seconds.
 SILENCE = 25.0
 _CHUNK = 1 << 16
+_CLOSED = "it closed the control connection before its report"
 
 
 class Peer:
@@ -41,24 +42,25 @@ class Peer:
         self.on_message = on_message
         self.on_lost = on_lost
         self._loop = loop
-        self._sock = proven.sock
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._stream = proven.stream
+        proven.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         own_key, peer_key = proven.handshake.control_keys()
         self._writer = ControlWriter(own_key)
         self._reader = ControlReader(peer_key)
-        self._unsent = b""
         self._is_open = True
-        self._is_ending = False
+        self._has_ended = False
         self._heard = self._sent = time.monotonic()
         self._timer = loop.after(HEARTBEAT, self._beat)
         self._watch()
+        if self._stream.has_arrived:
+            loop.call_soon(lambda: self._step(READ))
 
     def send(self, type: str, **fields: Any) -> None:
         if not self._is_open:
             return
         self._sent = time.monotonic()
-        self._unsent += self._writer.frame(dict(fields, type=type))
-        self._step(WRITE)
+        frame = self._writer.frame(dict(fields, type=type))
+        self._attempt(lambda: self._stream.send(frame))
 
     def end(self, on_ended: Callable[[], None]) -> None:
         """Say nothing more, and call *on_ended* when the peer says nothing more either.
@@ -67,10 +69,9 @@ class Peer:
         """
         self.on_message = lambda message: None
         self.on_lost = lambda error: on_ended()
-        self._is_ending = True
         self._timer.cancel()
         if self._is_open:
-            self._step(WRITE)
+            self._attempt(self._stream.finish)
         else:
             on_ended()
 
@@ -78,46 +79,44 @@ class Peer:
         if self._is_open:
             self._is_open = False
             self._timer.cancel()
-            self._loop.unwatch(self._sock.fileno())
-            self._sock.close()
+            self._loop.unwatch(self._stream.sock.fileno())
+            self._stream.close()
 
     def _watch(self) -> None:
-        wanted = READ | WRITE if self._unsent else READ
-        self._loop.watch(self._sock.fileno(), wanted, self._step)
+        reading = 0 if self._has_ended else READ
+        writing = WRITE if self._stream.has_unsent else 0
+        self._loop.watch(self._stream.sock.fileno(), reading | writing, self._step)
 
     def _step(self, events: int) -> None:
+        self._attempt(self._receive if events & ~WRITE else self._stream.flush)
+
+    def _attempt(self, action: Callable[[], None]) -> None:
         try:
-            if events & ~WRITE:
-                self._receive()
-            self._flush()
+            action()
         except OSError as error:
             self._lose(PeerLostError(f"the control connection broke: {error.strerror or error}"))
-        except ProtocolError as error:
+        except (ProtocolError, IntegrityError) as error:
             self._lose(error)
         if self._is_open:
             self._watch()
 
     def _receive(self) -> None:
-        try:
-            data = self._sock.recv(_CHUNK)
-        except BlockingIOError:
-            return
-        if not data:
-            self._lose(PeerLostError("it closed the control connection before its report"))
-            return
+        while self._is_open and not self._has_ended:
+            data = self._stream.receive(_CHUNK)
+            if data is None:
+                return
+            if data:
+                self._hear(data)
+            else:
+                self._has_ended = True
+                # In the next round: what it said before may have made this a good end.
+                self._loop.call_soon(lambda: self._lose(PeerLostError(_CLOSED)))
+
+    def _hear(self, data: bytes) -> None:
         self._heard = time.monotonic()
         for message in self._reader.receive(data):
             if message["type"] != "heartbeat":
                 self.on_message(message)
-
-    def _flush(self) -> None:
-        try:
-            while self._unsent and self._is_open:
-                self._unsent = self._unsent[self._sock.send(self._unsent) :]
-        except BlockingIOError:
-            return
-        if self._is_ending and self._is_open:
-            self._sock.shutdown(socket.SHUT_WR)
 
     def _beat(self) -> None:
         self._timer = self._loop.after(HEARTBEAT, self._beat)

@@ -9,31 +9,36 @@ import socket
 from typing import Callable, NamedTuple
 
 from .addresses import Address, plain_address
-from .errors import HandshakeError
+from .errors import HandshakeError, IntegrityError
 from .handshake import Handshake
 from .loop import READ, WRITE, Loop
+from .stream import Stream
 
 #: Seconds for a whole handshake: many round trips on any network, few for a stranger.
 HANDSHAKE_TIMEOUT = 5.0
 
 
 class Proven(NamedTuple):
-    """A connection whose other end knows the key. *sock* does not block.
+    """A connection whose other end knows the key.
 
     *peer* and *own* are numeric addresses with their ports. *retry* has the connector try
     again, with the reason, when the connection did not last; a listener's does nothing.
     """
 
-    sock: socket.socket
+    stream: Stream
     handshake: Handshake
     peer: Address
     own: Address
     is_connector: bool
     retry: Callable[[str], None]
 
+    @property
+    def sock(self) -> socket.socket:
+        return self.stream.sock
+
 
 class Proving:
-    """Runs *handshake* on *sock*, which does not block, and calls one of the two, once.
+    """Runs *handshake* on *stream*, and calls one of the two, once.
 
     *on_failed* gets a sentence about the other end; the socket is closed by then.
     """
@@ -41,24 +46,23 @@ class Proving:
     def __init__(
         self,
         loop: Loop,
-        sock: socket.socket,
+        stream: Stream,
         handshake: Handshake,
         *,
         on_proven: Callable[[Proving], None],
         on_failed: Callable[[Proving, str], None],
     ) -> None:
-        self.sock = sock
         self.handshake = handshake
+        self._stream = stream
         self._loop = loop
         self._on_proven = on_proven
         self._on_failed = on_failed
-        self._unsent = b""
 
     def start(self) -> None:
         self._timer = self._loop.after(HANDSHAKE_TIMEOUT, self._run_out)
         try:
             # Asked for now: once the connection was reset there is no peer to be named.
-            self._peer = plain_address(self.sock.getpeername())
+            self._peer = plain_address(self._stream.sock.getpeername())
         except OSError as error:
             self._fail(error.strerror or str(error))
         else:
@@ -66,17 +70,18 @@ class Proving:
 
     def close(self) -> None:
         self._let_go()
-        self.sock.close()
+        self._stream.close()
 
     def proven(self, *, is_connector: bool, retry: Callable[[str], None]) -> Proven:
-        own = plain_address(self.sock.getsockname())
-        return Proven(self.sock, self.handshake, self._peer, own, is_connector, retry)
+        own = plain_address(self._stream.sock.getsockname())
+        return Proven(self._stream, self.handshake, self._peer, own, is_connector, retry)
 
     def _step(self, events: int = 0) -> None:
         try:
+            self._stream.flush()
+            self._stream.send(self.handshake.take())
             self._read()
-            self._write()
-        except HandshakeError as error:
+        except (HandshakeError, IntegrityError) as error:
             self._fail(str(error))
         except OSError as error:
             self._fail(error.strerror or str(error))
@@ -85,29 +90,21 @@ class Proving:
 
     def _read(self) -> None:
         while self.handshake.wanted:
-            try:
-                data = self.sock.recv(self.handshake.wanted)
-            except BlockingIOError:
+            data = self._stream.receive(self.handshake.wanted)
+            if data is None:
                 return
             if not data:
                 raise HandshakeError("it closed the connection during the handshake")
             self.handshake.receive(data)
-
-    def _write(self) -> None:
-        self._unsent += self.handshake.take()
-        try:
-            while self._unsent:
-                self._unsent = self._unsent[self.sock.send(self._unsent) :]
-        except BlockingIOError:
-            pass
+            self._stream.send(self.handshake.take())
 
     def _watch_or_end(self) -> None:
-        if self.handshake.done and not self._unsent:
+        waits = self._stream.has_unsent
+        if self.handshake.done and not waits:
             self._let_go()
             self._on_proven(self)
         else:
-            wanted = READ | WRITE if self._unsent else READ
-            self._loop.watch(self.sock.fileno(), wanted, self._step)
+            self._loop.watch(self._stream.sock.fileno(), READ | WRITE if waits else READ, self._step)
 
     def _run_out(self) -> None:
         self._fail(f"it did not complete the handshake within {HANDSHAKE_TIMEOUT:.0f} s")
@@ -118,4 +115,4 @@ class Proving:
 
     def _let_go(self) -> None:
         self._timer.cancel()
-        self._loop.unwatch(self.sock.fileno())
+        self._loop.unwatch(self._stream.sock.fileno())

@@ -16,6 +16,14 @@ WRITER = {"input": "input", "output": "remote"}
 READER = {"input": "remote", "output": "output"}
 
 
+class Identity(NamedTuple):
+    """What one side of an encrypted session shows and what it accepts, as PEM texts."""
+
+    certificate: str
+    private_key: str
+    peer_certificate: str
+
+
 class CommandSpec(NamedTuple):
     """What to run. *role* is input, remote or output; *argv* may hold surrogate escapes."""
 
@@ -37,7 +45,8 @@ class Specification(NamedTuple):
     connects to its *candidates*, if there are any.
 
     *block_size* is in bytes, for every read of a command; *rate_limit* in bytes per second, for
-    each direction.
+    each direction. *checksum* is the name of a hash, for each direction. *identity* is there if the
+    session is encrypted.
     """
 
     side: Side
@@ -52,20 +61,31 @@ class Specification(NamedTuple):
     preflight: bool = False
     block_size: Optional[int] = None
     rate_limit: Optional[int] = None
+    checksum: Optional[str] = None
+    identity: Optional[Identity] = None
+
+    @property
+    def is_pumped(self) -> bool:
+        """Whether the payload has to pass through the endpoint."""
+        return self.checksum is not None or self.identity is not None
 
     def dump(self) -> Dict[str, Any]:
-        """As JSON's types, without the key, which travels by itself."""
+        """As JSON's types, without the secrets, which travel by themselves."""
         data = self._asdict()
-        del data["key"]
+        for secret in ("key", "identity"):
+            del data[secret]
         data["side"] = self.side.value
         data["commands"] = [command._asdict() for command in self.commands]
         return dict(data)
 
     @classmethod
-    def load(cls, data: Dict[str, Any], key: bytes) -> Specification:
-        """The inverse of `dump`."""
+    def load(
+        cls, data: Dict[str, Any], key: bytes, identity: Optional[Dict[str, str]] = None
+    ) -> Specification:
+        """The inverse of `dump`, with the secrets."""
         own_types = {
             "key": key,
+            "identity": None if identity is None else Identity(**identity),
             "side": Side(data["side"]),
             "commands": [CommandSpec(**command) for command in data["commands"]],
             "ports": tuple(data["ports"]),

@@ -1,0 +1,270 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pumped connections: data connections whose bytes have to pass through the endpoint.
+
+General theory of operation. The command gets one end of a TCP connection inside this machine, and
+that is what the rest of the engine takes for the data connection: its counters, its FIN and its
+RST mean what they mean in direct mode. A pump moves bytes between the other end and the network,
+in the endpoint's loop. docs/protocol.md, "A pumped direction", has the rules that keep the two
+connections alike.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Callable, Optional
+
+from .data import DataConnection
+from .errors import IntegrityError, ResourceError
+from .loop import READ, WRITE, Loop, was_reset
+from .meeting import Opened
+from .stream import Stream
+
+#: Bytes moved at once: enough to make calls cheap, few enough to stay in a processor's cache.
+BLOCK = 1 << 18
+#: Seconds for a connection inside this machine: it takes microseconds, or is never made.
+CONNECT_TIMEOUT = 5.0
+
+
+class Pump:
+    """Moves bytes from *source* to *sink*, one block after the other, and through *checksum*.
+
+    *on_end* is called at the end of *source*, once all of it was given to *sink*; the sink is
+    ended by `finish` alone. *on_break* gets what broke either of them, once.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        source: Stream,
+        sink: Stream,
+        *,
+        checksum: Any,
+        on_end: Callable[[], None],
+        on_break: Callable[[Exception], None],
+    ) -> None:
+        self._loop = loop
+        self._source = source
+        self._sink = sink
+        self._checksum = checksum
+        self._on_end = on_end
+        self._on_break = on_break
+        self._buffer = memoryview(bytearray(BLOCK))
+        self._is_stopped = False
+        self.has_ended = False
+        loop.call_soon(self._step)
+
+    def finish(self) -> None:
+        """End the sink."""
+        if not self._is_stopped:
+            self._try(self._sink.finish)
+
+    def stop(self) -> None:
+        """Move nothing any more."""
+        if not self._is_stopped:
+            self._is_stopped = True
+            self._loop.unwatch(self._source.sock.fileno())
+            self._loop.unwatch(self._sink.sock.fileno())
+
+    def digest(self) -> Optional[str]:
+        """Of all that was moved so far, hexadecimal."""
+        return None if self._checksum is None else str(self._checksum.hexdigest())
+
+    def _step(self, events: int = 0) -> None:
+        if was_reset(events):
+            self._break(ConnectionResetError())
+        elif not self._is_stopped:
+            self._try(self._move)
+
+    def _try(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except (OSError, IntegrityError) as error:
+            self._break(error)
+        else:
+            self._watch()
+
+    def _break(self, error: Exception) -> None:
+        if not self._is_stopped:
+            self.stop()
+            self._on_break(error)
+
+    def _move(self) -> None:
+        self._sink.flush()
+        if self._may_move:
+            self._move_block()
+        # Of what the source has taken from its socket already, poll tells nothing.
+        while self._may_move and self._source.has_arrived:
+            self._move_block()
+
+    @property
+    def _may_move(self) -> bool:
+        return not self._sink.has_unsent and not self.has_ended
+
+    def _move_block(self) -> None:
+        count = self._source.receive_into(self._buffer)
+        if count:
+            data = self._buffer[:count]
+            if self._checksum is not None:
+                self._checksum.update(data)
+            self._sink.send(data)
+        elif count == 0:
+            self.has_ended = True
+            self._on_end()
+
+    def _watch(self) -> None:
+        """Both are always watched: that they break is told whatever is asked for."""
+        if self._is_stopped:
+            return
+        waits = self._sink.has_unsent
+        self._loop.watch(self._sink.sock.fileno(), WRITE if waits else 0, self._step)
+        if self.has_ended:
+            self._loop.unwatch(self._source.sock.fileno())
+        else:
+            self._loop.watch(self._source.sock.fileno(), 0 if waits else READ, self._step)
+
+
+class PumpedConnection(DataConnection):
+    """What both ends share. *opened* is the data connection proper; `sock` is the command's.
+
+    *checksum* is an object of `new_checksum`, or None. *on_damage* gets the error when what arrived
+    is not what was sent. Raises ResourceError when this machine can not connect to itself.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        opened: Opened,
+        *,
+        checksum: Any,
+        on_damage: Callable[[IntegrityError], None],
+    ) -> None:
+        ours, theirs = _open_pair()
+        super().__init__(theirs, handshake_sent=0, handshake_received=0, is_connector=False)
+        self._network = opened.connection
+        self._inside = DataConnection(ours, handshake_sent=0, handshake_received=0, is_connector=True)
+        self._on_damage = on_damage
+        opened.stream.sock.setblocking(False)
+        source, sink = self._flow(Stream(ours), opened.stream)
+        self._pump = Pump(loop, source, sink, checksum=checksum, on_end=self._ended, on_break=self._broke)
+
+    def _flow(self, command: Stream, network: Stream) -> Any:
+        """The source and the sink."""
+        raise NotImplementedError
+
+    def _ended(self) -> None:
+        """The source has ended."""
+        raise NotImplementedError
+
+    def _broke(self, error: Exception) -> None:
+        if isinstance(error, IntegrityError):
+            self._on_damage(error)
+        self._network.disconnect()
+        self._inside.disconnect()
+
+    @property
+    def is_broken(self) -> bool:
+        return super().is_broken or self._network.is_broken
+
+    def limit_rate(self, rate: int) -> None:
+        self._network.limit_rate(rate)
+
+    def digest(self) -> Optional[str]:
+        return self._pump.digest()
+
+    def disconnect(self) -> None:
+        self._pump.stop()
+        super().disconnect()
+        self._network.disconnect()
+        self._inside.disconnect()
+
+    def close(self, *, whole: bool) -> None:
+        self._pump.stop()
+        for connection in (self._inside, self._network):
+            connection.close(whole=whole)
+        super().close(whole=whole)
+
+
+class PumpedWriter(PumpedConnection):
+    """The end whose command writes. *on_sent* gets the digest when all was sent, if there is a checksum."""
+
+    def __init__(self, *args: Any, on_sent: Callable[[str], None], **options: Any) -> None:
+        self._on_sent = on_sent
+        super().__init__(*args, **options)
+
+    def _flow(self, command: Stream, network: Stream) -> Any:
+        return command, network
+
+    def finish(self) -> None:
+        super().finish()
+        self._ended()
+
+    def _ended(self) -> None:
+        """A command may end its output itself, before it is known how it ends."""
+        if self._finished and self._pump.has_ended:
+            digest = self.digest()
+            if digest is not None:
+                self._on_sent(digest)
+            self._pump.finish()
+
+
+class PumpedReader(PumpedConnection):
+    """The end whose command reads."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._expected: Optional[str] = None
+        super().__init__(*args, **options)
+
+    def _flow(self, command: Stream, network: Stream) -> Any:
+        return network, command
+
+    def expect(self, digest: str) -> None:
+        """The peer's word about all that it sent."""
+        self._expected = digest
+        if self._pump.has_ended:
+            self._ended()
+
+    def _ended(self) -> None:
+        """Not passed on before it is known to be the end of what was sent."""
+        digest = self.digest()
+        if digest is None or digest == self._expected:
+            self._pump.finish()
+        elif self._expected is not None:
+            text = f"its checksum was {self._expected} when it was sent, and is {digest}"
+            self._pump.stop()
+            self._broke(IntegrityError(text))
+
+
+def _open_pair() -> Any:
+    """The two ends of a TCP connection inside this machine: ours, and the command's.
+
+    Not a socketpair(2): only TCP can show a reader that its stream is broken.
+    """
+    try:
+        return _connect_inside(socket.AF_INET, "127.0.0.1")
+    except OSError:
+        pass
+    try:
+        return _connect_inside(socket.AF_INET6, "::1")
+    except OSError as error:
+        raise ResourceError(
+            f"it could not connect to itself, as encrypt and checksum need: {error.strerror or error}"
+        ) from None
+
+
+def _connect_inside(family: int, address: str) -> Any:
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.bind((address, 0))
+        listener.listen(1)
+        ours = socket.socket(family, socket.SOCK_STREAM)
+        ours.settimeout(CONNECT_TIMEOUT)
+        ours.connect(listener.getsockname())
+        while True:
+            theirs = listener.accept()[0]
+            if theirs.getpeername() == ours.getsockname():
+                break
+            theirs.close()  # somebody else on this machine
+    for sock in (ours, theirs):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return ours, theirs
