@@ -9,6 +9,7 @@ with the reason. A block that is neither run nor listed fails a test.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
@@ -169,6 +170,12 @@ def check_pulled(world: World, result: TaskResult) -> None:
     assert tree(world.unpack("backup/var.tar") / "var") == tree(world.folder / "var")
 
 
+def check_encrypted(world: World, result: TaskResult) -> None:
+    archive = world.folder / "backup" / "srv.tar"
+    assert result["checksum_received"] == hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert tree(world.unpack("backup/srv.tar") / "srv") == tree(world.folder / "srv")
+
+
 def check_image(world: World, result: TaskResult) -> None:
     assert (world.folder / "loaded").read_bytes() == (world.folder / "image").read_bytes()
 
@@ -178,6 +185,7 @@ CHECKS: dict[str, Callable[[World, TaskResult], None]] = {
     "Restore from the tape drive of the target": check_restored,
     "Compress /srv on the target": check_compressed,
     "Pull /var as root": check_pulled,
+    "Pull /srv over a network that is not trusted": check_encrypted,
     "Copy an image to the target's container engine": check_image,
 }
 

@@ -415,7 +415,7 @@ class Endpoint:
     def _tell_abort(self, error: SessionError) -> None:
         if self._peer is not None:
             self._peer.on_lost = lambda error: self._forget_peer()
-        if isinstance(error, (PeerLostError, ProtocolError)):
+        if isinstance(error, (PeerLostError, ProtocolError)) or _is_of_message(error):
             self._forget_peer()
         elif not isinstance(error, PeerAbortError):
             self._tell("abort", reason=self._reason)
@@ -476,6 +476,11 @@ class Endpoint:
                 self._guard.end_groups()
         for command in self._commands.values():
             command.let_go()
+
+
+def _is_of_message(error: SessionError) -> bool:
+    """Whether the control connection has come to its end with it."""
+    return isinstance(error, IntegrityError) and error.direction is None
 
 
 def _descriptor(ends: Sequence[DirectionEnd]) -> Optional[int]:

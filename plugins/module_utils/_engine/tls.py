@@ -27,7 +27,7 @@ from .specification import Identity
 from .stream import Data, Stream, Wrap
 
 #: Bytes of ciphertext to be taken from the socket at once.
-_CHUNK = 1 << 18
+_CHUNK = 1 << 20
 
 
 def encrypted(identity: Identity) -> Wrap:
@@ -162,31 +162,34 @@ class TlsStream(Stream):
             return count or None
         except ssl.SSLZeroReturnError:
             return count  # the peer's close_notify, after ours
-        except ssl.SSLEOFError:
-            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)) from None
         except ssl.SSLError as error:
             raise IntegrityError(f"TLS says '{_words(error)}'") from None
         return count
 
     def _pull(self) -> bool:
-        """Whether something has arrived, the connection's end included."""
+        """Whether something has arrived."""
         if self._chunk is None:
             self._chunk = memoryview(bytearray(_CHUNK))
         count = super().receive_into(self._chunk)
-        if count is None:
-            return False
-        if count:
+        if count == 0:
+            self._refuse_end()
+        elif count:
             self._incoming.write(self._chunk[:count])
-        else:
-            self._incoming.write_eof()
-        return True
+        return bool(count)
+
+    def _refuse_end(self) -> None:
+        """The connection has ended: all that had arrived was decrypted, and close_notify was not there.
+
+        OpenSSL is not asked: as some Pythons set it up, it takes that for a good end.
+        """
+        if not self._is_established:
+            raise HandshakeError("it closed the connection during the TLS handshake")
+        raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 
 
 def _handshake_failure(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not the one made for this session: {error.verify_message}"
-    if isinstance(error, ssl.SSLEOFError):
-        return "it closed the connection during the TLS handshake"
     return f"TLS says '{_words(error)}'"
 
 
