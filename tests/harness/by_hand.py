@@ -9,7 +9,7 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake i
     Purpose,
     Side,
 )
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import Identity
 
 from harness.processes import state_of
 from harness.sessions import EndpointProcess, View, Words, side_of
@@ -35,6 +36,14 @@ from harness.waiting import wait_until
 PARTS = [("local", "local"), ("local", "remote"), ("remote", "local"), ("remote", "remote")]
 #: Nobody who meets a test needs long to notice, or to end.
 PATIENCE = {"endpoint.NOTICE_GRACE": 0.05, "endpoint.NETWORK_GRACE": 0.2}
+
+#: What the test does with a connection before the handshake; the second argument is whether it
+#: connected.
+Secure = Callable[[socket.socket, bool], socket.socket]
+
+
+def leave_plain(sock: socket.socket, is_connector: bool) -> socket.socket:
+    return sock
 
 
 def shake(sock: socket.socket, machine: Handshake) -> socket.socket:
@@ -49,10 +58,13 @@ def shake(sock: socket.socket, machine: Handshake) -> socket.socket:
     return sock
 
 
-def connect(port: int, purpose: Purpose, side: Side = Side.REMOTE) -> tuple[socket.socket, Handshake]:
+def connect(
+    port: int, purpose: Purpose, side: Side = Side.REMOTE, secure: Secure = leave_plain
+) -> tuple[socket.socket, Handshake]:
     """A proven connection to an endpoint that listens, or is about to."""
     machine = ConnectorHandshake(KEY, side, purpose)
-    return shake(wait_until(lambda: _dial(port), f"somebody listens on {port}"), machine), machine
+    sock = wait_until(lambda: _dial(port), f"somebody listens on {port}")
+    return shake(secure(sock, True), machine), machine
 
 
 def _dial(port: int) -> socket.socket | None:
@@ -62,11 +74,15 @@ def _dial(port: int) -> socket.socket | None:
         return None
 
 
-def accept(server: socket.socket, side: Side = Side.LOCAL) -> tuple[socket.socket, Handshake]:
+def accept(
+    server: socket.socket, side: Side = Side.LOCAL, secure: Secure = leave_plain
+) -> tuple[socket.socket, Handshake]:
     """A proven connection of a connecting endpoint."""
     machine = ListenerHandshake(KEY, side)
     server.settimeout(TIMEOUT)
-    return shake(server.accept()[0], machine), machine
+    sock = server.accept()[0]
+    sock.settimeout(TIMEOUT)
+    return shake(secure(sock, False), machine), machine
 
 
 def accept_unwelcomed(server: socket.socket, side: Side = Side.LOCAL) -> tuple[socket.socket, Handshake]:
@@ -122,6 +138,7 @@ class Stage:
         self._held = hold_port()
         #: Where the endpoint listens, if it does, and where it connects to.
         self.port: int = self._held.getsockname()[1]
+        self.secure: Secure = leave_plain
         self.server = socket.create_server((LOOPBACK, 0))
         self._socks = [self._held, self.server]
         self._endpoint: EndpointProcess | None = None
@@ -140,6 +157,8 @@ class Stage:
         preflight: bool = False,
         ports: Sequence[int] = (),
         patience: dict[str, float] | None = None,
+        checksum: str | None = None,
+        identity: Identity | None = None,
     ) -> EndpointProcess:
         """The endpoint of *side*. *listen* is the side that listens, or `auto` for both. It opens
         one of *ports*; without them the remote one opens the stage's, and the local one is given it."""
@@ -153,11 +172,17 @@ class Stage:
             ports=(ports or [self.port]) if self._is_listener and listener is None else [],
             preflight=preflight,
             timeout=timeout,
+            checksum=checksum,
         )
         if listener is not None:
             listener.listen()
         self._endpoint = EndpointProcess(
-            spec, KEY, self._folder, listener=listener, patience={**PATIENCE, **(patience or {})}
+            spec,
+            KEY,
+            self._folder,
+            listener=listener,
+            patience={**PATIENCE, **(patience or {})},
+            identity=identity and identity._asdict(),
         )
         if listener is not None:
             listener.close()  # from now on it is the endpoint's alone
@@ -189,10 +214,10 @@ class Stage:
         return self.connect(purpose) if self._is_listener else self.accept(purpose)
 
     def connect(self, purpose: Purpose, port: int | None = None) -> Control:
-        return self._keep(*connect(port or self.port, purpose, self._played))
+        return self._keep(*connect(port or self.port, purpose, self._played, self.secure))
 
     def accept(self, purpose: Purpose) -> Control:
-        sock, machine = accept(self.server, self._played)
+        sock, machine = accept(self.server, self._played, self.secure)
         assert machine.purpose is purpose
         return self._keep(sock, machine)
 

@@ -158,7 +158,7 @@ class Session:
 
     *listen* is the side that listens, or `auto` for both. *accept_rc* maps roles to accepted
     statuses. Who connects does so to the port that *through* makes of the listening side and
-    its port.
+    its port. Both endpoints run on *python*, but for a side that has another one in *pythons*.
     """
 
     def __init__(
@@ -170,6 +170,7 @@ class Session:
         preflight: bool = False,
         accept_rc: dict[str, list[int]] | None = None,
         python: str = sys.executable,
+        pythons: dict[str, str] | None = None,
         through: Callable[[str, int], int] = lambda listener, port: port,
         timeout: float = 10,
         patience: dict[str, float] | None = None,
@@ -208,7 +209,7 @@ class Session:
                 folder,
                 mark=self._mark,
                 listener=listener,
-                python=python,
+                python=(pythons or {}).get(side, python),
                 patience=patience,
                 identity=identity and identity._asdict(),
             )

@@ -40,8 +40,8 @@ def ended(rc: int | None = 0, stderr: str = "", *, signal: str | None = None, **
     return {"rc": rc, "signal": signal, "stderr": stderr, **facts, **fields}
 
 
-def end(state: str = "finished", count: int | None = 1000) -> View:
-    return {"state": state, "bytes": count}
+def end(state: str = "finished", count: int | None = 1000, digest: str | None = None) -> View:
+    return {"state": state, "bytes": count, "digest": digest}
 
 
 def reason(kind: str, text: str = "text", **fields: Any) -> View:
@@ -188,7 +188,7 @@ def test_victims_are_not_named_when_there_is_a_culprit(culprit: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["command", "system", "connect", "protocol", "interrupted", "network", "lost"]
+    "kind", ["command", "system", "connect", "integrity", "protocol", "interrupted", "network", "lost"]
 )
 def test_culprits_are_named_before_reasons(kind: str) -> None:
     found = reason(kind, role="input")
@@ -196,9 +196,11 @@ def test_culprits_are_named_before_reasons(kind: str) -> None:
     assert session.verdict() == Verdict(f"{REMOTE} exited 9", "remote", [])
 
 
-@pytest.mark.parametrize("kind", ["system", "connect", "protocol", "interrupted", "network", "lost"])
+@pytest.mark.parametrize(
+    "kind", ["system", "connect", "integrity", "protocol", "interrupted", "network", "lost"]
+)
 def test_reasons_are_named_before_victims(kind: str) -> None:
-    found = reason(kind)
+    found = reason(kind, direction=None)
     session = Session().command("remote", ended(1, is_victim=True)).reasons(remote=found)
     verdict = session.verdict()
     assert verdict.culprit is None
@@ -261,6 +263,37 @@ def test_each_reason_has_its_sentence(side: str, found: View, sentence: str) -> 
     assert session.verdict() == Verdict(sentence, found.get("role"), [])
 
 
+ADVICE = "look for what damages data between the two machines, or for somebody who changes it"
+CHANGED = {
+    "input": f"the data from {INPUT} was changed on its way to {REMOTE}",
+    "output": f"the data from {REMOTE} was changed on its way to {OUTPUT}",
+}
+
+
+@pytest.mark.parametrize("side", ["local", "remote"])
+@pytest.mark.parametrize("direction", ["input", "output"])
+def test_data_that_was_changed_is_told_with_its_commands_whoever_found_it(side: str, direction: str) -> None:
+    found = reason("integrity", "TLS says 'bad record mac'", direction=direction)
+    sentence = f"{CHANGED[direction]}: TLS says 'bad record mac'; {ADVICE}"
+    assert Session().reasons(**{side: found}).verdict() == Verdict(sentence, None, [])
+
+
+@pytest.mark.parametrize(("side", "peer"), [("local", REMOTE_END), ("remote", LOCAL_END)])
+def test_a_message_that_was_changed_is_told_with_who_sent_it(side: str, peer: str) -> None:
+    found = reason("integrity", "TLS says 'bad record mac'", direction=None)
+    sentence = f"what the {peer} said was changed on its way: TLS says 'bad record mac'; {ADVICE}"
+    assert Session().never_started().reasons(**{side: found}).verdict() == Verdict(sentence, None, [])
+
+
+def test_data_that_was_changed_is_no_fault_of_the_commands_that_it_broke() -> None:
+    found = reason("integrity", "TLS says 'bad record mac'", direction="input")
+    session = Session().command("input", ended(141, signal="SIGPIPE", is_victim=True))
+    session.command("remote", ended(1, "cat: Connection reset by peer", is_victim=True))
+    verdict = session.reasons(local=dict(found, by="peer"), remote=found).verdict()
+    assert str(verdict.failure).startswith(CHANGED["input"])
+    assert verdict.culprit is None
+
+
 @pytest.mark.parametrize("by", ["local", "remote"])
 def test_no_path_has_the_sentence_of_both_sides(by: str) -> None:
     """Whoever gave up."""
@@ -281,14 +314,15 @@ def test_no_path_is_not_blamed_on_a_command() -> None:
     assert session.verdict().culprit is None
 
 
-KINDS = ["command", "system", "connect", "protocol", "interrupted", "network", "lost"]
+KINDS = ["command", "system", "connect", "integrity", "protocol", "interrupted", "network", "lost"]
 
 
 @pytest.mark.parametrize(
     ("first", "second"), [(one, other) for at, one in enumerate(KINDS) for other in KINDS[at + 1 :]]
 )
 def test_of_two_reasons_the_one_nearest_to_the_cause_is_named(first: str, second: str) -> None:
-    one, other = reason(first, "the cause", role="remote"), reason(second, "the effect", role="remote")
+    fields = {"role": "remote", "direction": None}
+    one, other = reason(first, "the cause", **fields), reason(second, "the effect", **fields)
     for session in (Session().reasons(one, other), Session().reasons(other, one)):
         sentence = str(failure(session))
         assert "the cause" in sentence
@@ -420,6 +454,90 @@ def test_a_reader_that_read_all_but_the_end_of_file_is_as_good_as_any(
     """As tar does, which knows by itself where its archive ends."""
     session = Session().direction(direction, end(written, sent), end("stopped", received))
     assert session.verdict() == Verdict(None, None, [])
+
+
+# Checksums
+
+
+#: States of the two ends of a stream of which nothing is missing.
+EVEN = pytest.mark.parametrize(
+    ("written", "read"), [("finished", "finished"), ("finished", "stopped"), ("stopped", "stopped")]
+)
+
+
+@STREAMS
+@EVEN
+def test_a_stream_with_the_same_digest_at_both_ends_succeeds(
+    direction: str, role: str, writer: str, reader: str, written: str, read: str
+) -> None:
+    session = Session().direction(direction, end(written, digest="aa"), end(read, digest="aa"))
+    assert session.verdict() == Verdict(None, None, [])
+
+
+@STREAMS
+@pytest.mark.parametrize(("before", "after"), [("aa", "ab"), ("aa", None), (None, "aa")])
+@EVEN
+def test_as_many_bytes_with_another_digest_fail_the_session(
+    direction: str,
+    role: str,
+    writer: str,
+    reader: str,
+    before: str | None,
+    after: str | None,
+    written: str,
+    read: str,
+) -> None:
+    """Also when the reader did not wait for the end, as tar does not, and whatever is accepted."""
+    session = Session().direction(direction, end(written, digest=before), end(read, digest=after))
+    session.command(role, ended(may_be_stopped=True))
+    failure = f"the checksum of what {writer} wrote is {before}, and {after} at {reader}"
+    assert session.verdict() == Verdict(failure, None, [])
+
+
+@STREAMS
+@pytest.mark.parametrize(("sent", "received"), [(None, 1000), (1000, None), (None, None)])
+def test_digests_of_a_whole_stream_are_compared_though_its_bytes_are_not_counted(
+    direction: str, role: str, writer: str, reader: str, sent: int | None, received: int | None
+) -> None:
+    session = Session().direction(direction, end(count=sent, digest="aa"), end(count=received, digest="ab"))
+    assert failure(session) == f"the checksum of what {writer} wrote is aa, and ab at {reader}"
+
+
+@STREAMS
+@pytest.mark.parametrize(("sent", "received"), [(None, 1000), (1000, None), (None, None)])
+@pytest.mark.parametrize("written", ["stopped", "finished"])
+def test_digests_of_parts_that_may_differ_are_not_compared(
+    direction: str,
+    role: str,
+    writer: str,
+    reader: str,
+    written: str,
+    sent: int | None,
+    received: int | None,
+) -> None:
+    """The reader has ended early, and nobody knows after how many bytes."""
+    session = Session().direction(
+        direction, end(written, sent, digest="aa"), end("stopped", received, digest="ab")
+    )
+    assert session.verdict() == Verdict(None, None, [])
+
+
+@STREAMS
+def test_that_a_reader_left_something_is_told_rather_than_that_its_digest_differs(
+    direction: str, role: str, writer: str, reader: str
+) -> None:
+    session = Session().direction(direction, end("stopped", 20, digest="aa"), end("stopped", 10, digest="ab"))
+    assert str(failure(session)).startswith(f"{reader} ended after 10 of the 20 bytes")
+    warned = session.command(role, ended(may_be_stopped=True)).verdict()
+    assert warned == Verdict(None, None, [f"{reader} ended after 10 of the 20 bytes from {writer}"])
+
+
+@STREAMS
+def test_bytes_that_are_missing_are_told_rather_than_that_the_digest_differs(
+    direction: str, role: str, writer: str, reader: str
+) -> None:
+    session = Session().direction(direction, end(count=20, digest="aa"), end(count=10, digest="ab"))
+    assert failure(session) == f"20 bytes left {writer}, and 10 reached {reader}"
 
 
 # The line of a command's words that tells the most

@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Side
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
     CommandSpec,
+    Identity,
     Specification,
 )
 
 KEY = bytes(range(32))
+IDENTITY = Identity("a certificate\n", "a private key\n", "the peer's certificate\n")
 COMMANDS = [
     CommandSpec("input", ["cat", "a b", "", "f\u00fcr", "\udcff", "\n"], [0, 141]),
     CommandSpec("output", ["cat"], [], "/srv/\udcff"),
@@ -28,8 +31,9 @@ COMMANDS = [
         Specification(Side.REMOTE, KEY, [], [], 0.5, candidates=(("192.0.2.1", 1), ("fe80::1%eth0", 65535))),
         Specification(Side.REMOTE, KEY, [], [], 0.5, listen_address="t1", ports=(61000, 65535)),
         Specification(Side.LOCAL, KEY, COMMANDS, [], 0.5, candidates=(("t1", 61000),), preflight=True),
+        Specification(Side.REMOTE, KEY, [], [], 0.5, block_size=512, rate_limit=1 << 40, checksum="crc32"),
     ],
-    ids=["listens", "connects", "is to listen", "runs nothing"],
+    ids=["listens", "connects", "is to listen", "runs nothing", "has options"],
 )
 def test_it_survives_json(spec: Specification) -> None:
     assert Specification.load(json.loads(json.dumps(spec.dump())), KEY) == spec
@@ -40,3 +44,31 @@ def test_the_key_is_never_part_of_what_is_dumped() -> None:
     dumped = json.dumps(Specification(Side.LOCAL, KEY, COMMANDS, ["input"], 30.0).dump())
     assert "key" not in dumped
     assert KEY.hex() not in dumped
+
+
+def test_the_identity_is_never_part_of_what_is_dumped_and_comes_back_by_itself() -> None:
+    """As the key does."""
+    spec = Specification(Side.LOCAL, KEY, COMMANDS, ["input"], 30.0, identity=IDENTITY)
+    dumped = json.dumps(spec.dump())
+    for word in ("identity", "private", "certificate", *(text.strip() for text in IDENTITY)):
+        assert word not in dumped
+    travelled = json.loads(json.dumps(IDENTITY._asdict()))
+    assert Specification.load(json.loads(dumped), KEY, travelled) == spec
+
+
+@pytest.mark.parametrize(
+    ("options", "is_pumped"),
+    [
+        ({}, False),
+        ({"block_size": 512, "rate_limit": 1}, False),
+        ({"checksum": "md5"}, True),
+        ({"identity": IDENTITY}, True),
+        ({"identity": IDENTITY, "checksum": "md5"}, True),
+    ],
+    ids=["nothing asked for", "the kernel's work", "a checksum", "encryption", "both"],
+)
+def test_payload_passes_through_the_endpoint_only_for_encryption_or_a_checksum(
+    options: dict[str, Any], is_pumped: bool
+) -> None:
+    spec = Specification(Side.LOCAL, KEY, COMMANDS, ["input"], 30.0, **options)
+    assert spec.is_pumped is is_pumped
