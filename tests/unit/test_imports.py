@@ -22,7 +22,7 @@ LAYERS = [
     ["errors", "text", "words", "handshake", "specification", "control", "scene", "paths", "judge"],
     # I/O: one thing each
     [
-        *["loop", "counters", "data", "direction", "command", "guard"],
+        *["loop", "counters", "data", "direction", "command", "file", "guard"],
         *["addresses", "proving", "peer", "listener", "connector", "meeting"],
     ],
     # one side of a session

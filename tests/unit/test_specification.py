@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Side
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
     CommandSpec,
+    FileSpec,
     Specification,
 )
 
@@ -20,6 +21,8 @@ COMMANDS = [
     CommandSpec("output", ["cat"], [], "/srv/\udcff"),
 ]
 
+FILES = [FileSpec("output", 7, [0], "/srv/.\udcff"), FileSpec("input", 3, [0, 141])]
+
 
 @pytest.mark.parametrize(
     "spec",
@@ -28,8 +31,9 @@ COMMANDS = [
         Specification(Side.REMOTE, KEY, [], [], 0.5, candidates=(("192.0.2.1", 1), ("fe80::1%eth0", 65535))),
         Specification(Side.REMOTE, KEY, [], [], 0.5, listen_address="t1", ports=(61000, 65535)),
         Specification(Side.LOCAL, KEY, COMMANDS, [], 0.5, candidates=(("t1", 61000),), preflight=True),
+        Specification(Side.LOCAL, KEY, [*FILES], ["input", "output"], 30.0, listener=5),
     ],
-    ids=["listens", "connects", "is to listen", "runs nothing"],
+    ids=["listens", "connects", "is to listen", "runs nothing", "has files"],
 )
 def test_it_survives_json(spec: Specification) -> None:
     assert Specification.load(json.loads(json.dumps(spec.dump())), KEY) == spec
