@@ -56,8 +56,7 @@ def way(request: pytest.FixtureRequest, ansible: Ansible, tmp_path: Path) -> str
 
 
 def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def random_file(path: Path, size: int) -> Path:

@@ -83,16 +83,19 @@ def test_filter(sessions: Sessions, tmp_path: Path, data: bytes, python: str) ->
 # Files in the place of the local commands
 
 
-def test_a_file_is_pushed(sessions: Sessions, tmp_path: Path, data: bytes) -> None:
+@PYTHONS
+def test_a_file_is_pushed(sessions: Sessions, tmp_path: Path, data: bytes, python: str) -> None:
     gate = CommitGate(tmp_path)
-    ended = sessions.run({"input": tmp_path / "data", "remote": gate.argv})
+    ended = sessions.run({"input": tmp_path / "data", "remote": gate.argv}, python=python)
     assert ended.verdict == Verdict(None, None, [])
     assert ended.bytes("input") == {SIZE}
     assert gate.whole.read_bytes() == data
 
 
-def test_a_file_is_pulled(sessions: Sessions, tmp_path: Path, data: bytes) -> None:
-    ended = sessions.run({"remote": ["cat", f"{tmp_path}/data"], "output": tmp_path / "copy"})
+@PYTHONS
+def test_a_file_is_pulled(sessions: Sessions, tmp_path: Path, data: bytes, python: str) -> None:
+    commands = {"remote": ["cat", f"{tmp_path}/data"], "output": tmp_path / "copy"}
+    ended = sessions.run(commands, python=python)
     assert ended.verdict == Verdict(None, None, [])
     assert ended.bytes("output") == {SIZE}
     assert (tmp_path / "copy").read_bytes() == data
