@@ -271,15 +271,22 @@ class OutputFile:
             except OSError as error:
                 if error.errno not in _NO_LINK:
                     raise
-                path = os.path.join(os.path.dirname(self._path), name)
-                shutil.copy2(self._path, path, follow_symlinks=False)
+                self._copy_old(name)
         return name
+
+    def _copy_old(self, name: bytes) -> None:
+        try:
+            path = os.path.join(os.path.dirname(self._path), name)
+            shutil.copy2(self._path, path, follow_symlinks=False)
+        except OSError:
+            self._remove(name)
+            raise
 
     def _remove(self, name: bytes) -> None:
         try:
             os.unlink(name, dir_fd=self._folder)
         except FileNotFoundError:
-            pass  # the local endpoint has removed it
+            pass  # the local endpoint has removed it, or it was never made
 
     def _sync_folder(self) -> None:
         """The name is to survive a power cut, too."""

@@ -376,6 +376,17 @@ def test_where_an_old_file_can_not_be_linked_it_is_copied(
     assert Path(os.fsdecode(backup or b"")).read_bytes() == b"old"
 
 
+def test_a_copy_that_got_no_further_is_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_output_file, "_O_TMPFILE", None)
+    monkeypatch.setattr(os, "link", refuse(errno.EPERM))
+    monkeypatch.setattr(_output_file.shutil, "copystat", refuse(errno.ENOSPC))
+    (folder / "f").write_bytes(b"old")
+    with pytest.raises(FileError, match=r"could not be kept as '.*': No space left on device"):
+        write(folder / "f", attributes=Attributes(backup=True, mode=0o600))
+    assert os.listdir(folder) == ["f"]
+    assert (folder / "f").read_bytes() == b"old"
+
+
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("dangling", [False, True])
 def test_a_link_is_replaced_and_what_it_leads_to_is_not_touched(folder: Path, dangling: bool) -> None:
