@@ -449,6 +449,7 @@ class Middle:
 
     def __init__(self, start: Callable[..., Run], target: Target, old: OldFile, folder: Path) -> None:
         self.target = target
+        self._before = set(processes_here())
         self.there = CommitGate(folder, "there")
         source = folder / "endless"
         source.touch()
@@ -478,7 +479,11 @@ class Middle:
     def expect_nothing_left(self) -> None:
         def session_processes() -> dict[int, str]:
             everything = {**processes_here(), **self.target.processes()}
-            return {pid: words for pid, words in everything.items() if "[mux]" not in words}
+            return {
+                pid: words
+                for pid, words in everything.items()
+                if pid not in self._before and "[mux]" not in words
+            }
 
         try:
             wait_until(lambda: not session_processes(), "nothing of the session is left", BOUND)
