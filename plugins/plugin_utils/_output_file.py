@@ -176,7 +176,6 @@ class OutputFile:
     def close(self) -> None:
         if self._hidden is not None:
             self._remove(self._hidden)
-            self._hidden = None
         os.close(self.descriptor)
         os.close(self._folder)
 
