@@ -40,6 +40,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.paths impor
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import Scene
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
     ROLES,
+    AnySpec,
     CommandSpec,
     Identity,
     Specification,
@@ -47,12 +48,19 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specificati
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.text import to_bytes
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.words import split_command
 from ansible_collections.dds.socketpipe.plugins.modules.socketpipe import (
+    EXCLUSIVE,
     LOCAL_COMMANDS,
     argument_spec,
 )
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._local_endpoint import (
     LocalEndpoint,
     LocalEndpointError,
+)
+from ansible_collections.dds.socketpipe.plugins.plugin_utils._local_files import LocalFiles
+from ansible_collections.dds.socketpipe.plugins.plugin_utils._output_file import (
+    Attributes,
+    FileError,
+    parse_attributes,
 )
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._patience import (
     UnansweredError,
@@ -69,6 +77,7 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._result import (
     build_preflight_result,
     build_result,
     one_line,
+    with_failed_file,
 )
 
 _MODULE = "dds.socketpipe.socketpipe_endpoint"
@@ -138,8 +147,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             skipped = self._skip_locally()
             if skipped is not None:
                 return self._skipped(skipped)
-            self._find_local_executables()
-            return self._run_session()
+            with LocalFiles(is_check=self._task.check_mode) as files:
+                self._open_files(files)
+                self._find_local_executables()
+                return self._run_session(files)
         except (RefusalError, CommandError) as error:
             # Returned, not raised: a trace of our own lines helps nobody.
             return {"changed": False, "failed": True, "rc": None, "msg": str(error)}
@@ -150,14 +161,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if self._task.async_val:
             raise RefusalError("socketpipe does not support async: remove 'async' from the task")
         self._options = self._validate()
-        self._commands = {role: self._options[role] for role in ROLES if self._options[role] is not None}
-        self._specs = {role: self._command_spec(role) for role in self._commands}
+        commands = {role: self._options[role] for role in ROLES if self._options[role] is not None}
+        self._specs: dict[str, AnySpec] = {
+            role: self._command_spec(role, commands[role]) for role in commands
+        }
+        self._files = self._paths_of_files()
+        self._commands = {**commands, **self._files}
+        self._attributes = self._read_attributes()
 
     def _validate(self) -> dict[str, Any]:
         spec = argument_spec()
         for name in _PATHS_ON_TARGET:
             spec[name]["type"] = "str"  # the target expands it
-        _result, options = self.validate_argument_spec(argument_spec=spec, required_one_of=LOCAL_COMMANDS)
+        _result, options = self.validate_argument_spec(
+            argument_spec=spec, required_one_of=LOCAL_COMMANDS, mutually_exclusive=EXCLUSIVE
+        )
         if not 0 < options["timeout"] < float("inf"):
             raise RefusalError("timeout: must be more than 0 seconds")
         try:
@@ -177,10 +195,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             known = ", ".join(known_checksums())
             raise RefusalError(f"checksum: '{name}' is none of those known here: {known}") from error
 
-    def _command_spec(self, role: str) -> CommandSpec:
+    def _paths_of_files(self) -> dict[str, str]:
+        """By role, those that take the place of a command."""
+        paths = {role: self._options[f"{role}_file"] for role in ("input", "output")}
+        folder = self._options["local_chdir"] or ""
+        return {role: os.path.join(folder, path) for role, path in paths.items() if path is not None}
+
+    def _read_attributes(self) -> Attributes:
+        try:
+            attributes = parse_attributes(self._options)
+        except ValueError as error:
+            raise RefusalError(str(error)) from error
+        if attributes != Attributes() and "output" not in self._files:
+            raise RefusalError("mode, owner, group and backup are for output_file, and the task has none")
+        return attributes
+
+    def _command_spec(self, role: str, command: Any) -> CommandSpec:
         return CommandSpec(
             role=role,
-            argv=split_command(role, self._commands[role], self._options["shell"]),
+            argv=split_command(role, command, self._options["shell"]),
             accept_rc=self._options["accept_rc"][role],
             chdir=None if role == "remote" else self._options["local_chdir"],
         )
@@ -196,6 +229,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             commands={role: one_line(command) for role, command in self._commands.items()},
             listen=self._options["listen"],
             ports=self._options["ports"],
+            files=frozenset(self._files),
         )
 
     # Before a session: is there anything to do, and could it be done
@@ -212,13 +246,27 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         folder = to_bytes(self._options["local_chdir"] or ".")
         return bool(glob.glob(os.path.join(folder, to_bytes(pattern))))
 
+    def _open_files(self, files: LocalFiles) -> None:
+        """What can not be read or written is refused before anything connects."""
+        block_size, accept_rc = self._options["block_size"], self._options["accept_rc"]["input"]
+        for role, path in self._files.items():
+            try:
+                if role == "input":
+                    files.open_input(path, block_size=block_size, accept_rc=accept_rc)
+                else:
+                    files.open_output(path, self._attributes, block_size=block_size)
+            except FileError as error:
+                raise RefusalError(f"{self._scene.command(role)} {error}") from error
+        self._specs.update(files.specs)
+
     def _find_local_executables(self) -> None:
         """What could not be started is refused before anything connects."""
-        for role in self._local_roles:
+        for spec in self._local_specs:
             try:
-                find_executable(self._specs[role])
+                if isinstance(spec, CommandSpec):
+                    find_executable(spec)
             except CommandError as error:
-                raise RefusalError(f"{self._scene.command(role)}: {error}") from error
+                raise RefusalError(f"{self._scene.command(spec.role)}: {error}") from error
 
     def _skipped(self, reason: str) -> Result:
         did = "Would not run" if self._task.check_mode else "Did not run"
@@ -231,14 +279,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     # The session
 
-    def _run_session(self) -> Result:
+    def _run_session(self, files: LocalFiles) -> Result:
         began = datetime.now()
         self._secrets = self._make_secrets()
         # The listener is there before the endpoint is: the two endpoints can start side by side.
         rendezvous = self._arrange()
         try:
             spec = self._local_specification(rendezvous)
-            local_endpoint = LocalEndpoint(spec, rendezvous.listener, self._log)
+            local_endpoint = LocalEndpoint(spec, rendezvous.listener, self._log, files.descriptors)
         finally:
             if rendezvous.listener is not None:
                 rendezvous.listener.close()
@@ -254,7 +302,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise RefusalError(f"the local endpoint on {_CONTROLLER} ended unexpectedly: {error}") from error
         finally:
             local_endpoint.close()
-        return self._result(local, remote, began)
+        return self._result(local, remote, began, files)
 
     def _arrange(self) -> Rendezvous:
         target = Target(
@@ -298,9 +346,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return {"view": {"own": nothing, "peer": None}}
 
     @property
-    def _local_roles(self) -> list[str]:
-        """In the order in which they are started: who reads is there before who writes."""
-        return [role for role in ("output", "input") if role in self._commands]
+    def _local_specs(self) -> list[AnySpec]:
+        """In the order in which they are started: who reads is there before who writes. Nothing is
+        to be done with a file in check mode."""
+        return [self._specs[role] for role in ("output", "input") if role in self._specs]
 
     @property
     def _directions(self) -> list[str]:
@@ -317,13 +366,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return Secrets(secrets.token_bytes(KEY_SIZE), _make_identities() if self._options["encrypt"] else {})
 
     def _local_specification(self, rendezvous: Rendezvous) -> Specification:
-        roles = self._local_roles
-        return self._specification(Side.LOCAL, [self._specs[role] for role in roles], rendezvous.local)
+        return self._specification(Side.LOCAL, self._local_specs, rendezvous.local)
 
     def _remote_specification(self, rendezvous: Rendezvous) -> Specification:
         return self._specification(Side.REMOTE, [self._specs["remote"]], rendezvous.remote)
 
-    def _specification(self, side: Side, commands: list[CommandSpec], place: Place) -> Specification:
+    def _specification(self, side: Side, commands: list[AnySpec], place: Place) -> Specification:
         return Specification(
             side=side,
             key=self._secrets.key,
@@ -378,7 +426,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         answer["failed"] = True
         return answer
 
-    def _result(self, local: Result, remote: Result, began: datetime) -> Result:
+    def _result(self, local: Result, remote: Result, began: datetime, files: LocalFiles) -> Result:
         scene = self._scene
         for attempt in [*remote["own"]["attempts"], *local["own"]["attempts"]]:
             self._say(attempt_line(attempt, scene))
@@ -389,7 +437,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if self._task.check_mode:
             # Shown without -v too: it is what was asked for.
             return {**build_preflight_result(local, remote, verdict, scene), "_ansible_verbose_always": True}
-        return build_result(local, remote, verdict, scene, self._commands, began)
+        result = build_result(local, remote, verdict, scene, self._commands, began)
+        return result if verdict.failure is not None else self._commit(files, result)
+
+    def _commit(self, files: LocalFiles, result: Result) -> Result:
+        """Only now, when the session is known to have succeeded, the output file gets its name."""
+        try:
+            backup = files.commit()
+        except FileError as error:
+            return with_failed_file(result, f"{self._scene.command('output')} {error}", str(error))
+        return result if backup is None else {**result, "backup_file": one_line(backup)}
 
     def _log(self, event: Result) -> None:
         if event["event"] == "connected":

@@ -40,14 +40,57 @@ options:
   input:
     description:
       - The command on the controller whose standard output becomes the standard input of O(remote).
-      - At least one of O(input) and O(output) is required. Written like O(remote).
+      - At least one of O(input), O(input_file), O(output) and O(output_file) is required.
+      - Written like O(remote).
     type: raw
+  input_file:
+    description:
+      - A file on the controller that takes the place of O(input).
+      - A regular file or a block device is sent by the kernel (sendfile), without a command. A character
+        device or a FIFO is read by C(dd), with O(block_size) or 1 MiB for each read.
+      - A file that grows while it is sent is sent to the end that is found there; one that gets shorter
+        fails the task.
+      - Relative to O(local_chdir), if it is not absolute.
+    type: path
   output:
     description:
       - The command on the controller whose standard input is the standard output of O(remote).
-      - Without it, what O(remote) prints is returned in RV(stdout).
+      - Without it and without O(output_file), what O(remote) prints is returned in RV(stdout).
       - Written like O(remote).
     type: raw
+  output_file:
+    description:
+      - A file on the controller that takes the place of O(output).
+      - A regular file is written beside its place, and gets its name when the task has succeeded and all of
+        it is on the disk. Before that nothing is seen of it, and a file of that name stays as it was. A
+        symbolic link is replaced, not followed.
+      - A block device is written in its place, and what was written is on it when the task succeeds. A
+        character device or a FIFO is written by C(dd), with O(block_size) or 1 MiB for each write.
+      - Relative to O(local_chdir), if it is not absolute.
+    type: path
+  mode:
+    description:
+      - The permissions of O(output_file), as M(ansible.builtin.copy) takes them, such as V('0640') or
+        V(u=rw,g=r). While it is written nobody else may open it.
+      - By default those of the file that it replaces. A new file has what the umask of Ansible leaves of
+        V('0666').
+    type: raw
+  owner:
+    description:
+      - The user, by name or number, that O(output_file) is given to.
+      - By default that of the file that it replaces, as far as the user who runs Ansible may do that.
+    type: str
+  group:
+    description:
+      - The group, by name or number, that O(output_file) is given to.
+      - By default that of the file that it replaces, as far as the user who runs Ansible may do that.
+    type: str
+  backup:
+    description:
+      - Keep the file that O(output_file) replaces, under a name with the date and the time. See
+        RV(backup_file).
+    type: bool
+    default: false
   shell:
     description:
       - Run the commands, which then have to be strings, with C(/bin/sh -c).
@@ -57,7 +100,9 @@ options:
     description: The directory on the target in which O(remote) runs.
     type: path
   local_chdir:
-    description: The directory on the controller in which O(input) and O(output) run.
+    description:
+      - The directory on the controller in which O(input) and O(output) run, and to which O(input_file) and
+        O(output_file) are relative.
     type: path
   creates:
     description:
@@ -81,12 +126,13 @@ options:
       - A command that a signal ended has the status 128 plus the number of the signal, as in a shell.
       - Accepting 141 (SIGPIPE) of a command that writes says that its reader may end before it has read
         everything, as C(head) does. Otherwise that fails the task.
+      - Nothing else of it applies to O(input_file), and nothing at all to O(output_file).
       - For example, tar exits 1 when a file changed while it was read.
     type: dict
     default: {}
     suboptions:
       input:
-        description: Accepted statuses of O(input).
+        description: Accepted statuses of O(input). For O(input_file), all that counts is 141.
         type: list
         elements: int
         default: [0]
@@ -172,7 +218,8 @@ attributes:
     support: full
     details: >-
       A preflight. It tells whether the commands would run, from O(creates), O(removes), O(local_creates) and
-      O(local_removes), and whether their executables and directories exist; then the two machines meet as for
+      O(local_removes), whether their executables and directories exist, and whether O(input_file) can be
+      read and O(output_file) be written; then the two machines meet as for
       a session, prove themselves to each other and measure the round trip. No command is run.
   diff_mode:
     support: none
@@ -197,7 +244,8 @@ EXAMPLES = r"""
   become: true
   dds.socketpipe.socketpipe:
     remote: dd if=/dev/vg0/data bs=1M
-    output: dd of=/backup/data.img bs=1M
+    output_file: /backup/data.img
+    mode: '0600'
     rate_limit: 20M
 
 - name: Pull a database dump over a network that others can read
@@ -206,6 +254,11 @@ EXAMPLES = r"""
     output: dd of=/backup/shop.dump bs=1M
     encrypt: true
     checksum: sha256
+
+- name: Load a dump, which has to be whole
+  dds.socketpipe.socketpipe:
+    input_file: /backup/shop.sql
+    remote: psql --single-transaction shop
 
 - name: Restore from the tape drive of the target
   dds.socketpipe.socketpipe:
@@ -222,11 +275,9 @@ EXAMPLES = r"""
   become: true
   dds.socketpipe.socketpipe:
     remote: tar cf - /var
-    output: cat > var.tar.part && mv var.tar.part var.tar
-    shell: true
+    output_file: /backup/var.tar
     accept_rc:
       remote: [0, 1]
-    local_chdir: /backup
     local_creates: /backup/var.tar
 
 - name: Arguments with spaces and other characters, as they are
@@ -238,8 +289,8 @@ EXAMPLES = r"""
 RETURN = r"""
 rc:
   description: >-
-    Exit status of the command that failed the task, else of RV(output), else of RV(remote). V(none) if no
-    command ran.
+    Exit status of the command or file that failed the task, else of RV(output), else of RV(remote). V(none)
+    if no command ran.
   type: int
   returned: always
 msg:
@@ -248,7 +299,7 @@ msg:
   returned: always
 stdout:
   description:
-    - What O(output) printed, or without O(output) what O(remote) printed.
+    - What O(output) printed, or without O(output) and O(output_file) what O(remote) printed.
     - Of this and of every stderr the last 64 KiB are kept; the first line says how much was cut.
       Bytes that are not UTF-8 are written as C(\xNN).
   type: str
@@ -282,7 +333,35 @@ delta:
   type: str
   returned: when the commands ran
   sample: '0:10:00.000000'
-input: &command
+input: &local
+  description: How the command ended, or the file in its place.
+  type: dict
+  returned: when the command ran
+  contains:
+    cmd:
+      description: The command, as it was given.
+      type: raw
+      returned: for a command
+    file:
+      description: The path of the file.
+      type: str
+      returned: for a file
+    rc:
+      description:
+        - Exit status; 128 and the number of the signal, for a command that a signal ended.
+        - Of a file, V(0), V(1) if it could not be read or written, V(141) if its reader ended before it.
+      type: int
+      returned: always
+    signal:
+      description: Name of the signal that ended the command, or V(none).
+      type: str
+      returned: always
+    stderr:
+      description: The end of its standard error. Of a file, the system's words if all was not well.
+      type: str
+      returned: always
+output: *local
+remote:
   description: How the command ended.
   type: dict
   returned: when the command ran
@@ -303,14 +382,21 @@ input: &command
       description: The end of its standard error.
       type: str
       returned: always
-remote: *command
-output: *command
+backup_file:
+  description: The path under which the old O(output_file) was kept.
+  type: str
+  returned: with O(backup), when there was one
+  sample: /backup/var.tar.4711.2026-11-22@03:10:00~
 bytes_sent:
-  description: Bytes that O(input) wrote and O(remote) could read. V(none) where the system does not tell.
+  description:
+    - Bytes that O(input) or O(input_file) gave and O(remote) could read. V(none) where the system does not
+      tell.
   type: int
   returned: when the commands ran
 bytes_received:
-  description: Bytes that O(remote) wrote and O(output) read. V(none) where the system does not tell.
+  description:
+    - Bytes that O(remote) wrote and O(output) or O(output_file) took. V(none) where the system does not
+      tell.
   type: int
   returned: when the commands ran
 checksum_sent:
@@ -412,7 +498,13 @@ def argument_spec():
     return dict(
         remote=dict(type="raw", required=True),
         input=dict(type="raw"),
+        input_file=dict(type="path"),
         output=dict(type="raw"),
+        output_file=dict(type="path"),
+        mode=dict(type="raw"),
+        owner=dict(type="str"),
+        group=dict(type="str"),
+        backup=dict(type="bool", default=False),
         shell=dict(type="bool", default=False),
         chdir=dict(type="path"),
         local_chdir=dict(type="path"),
@@ -438,11 +530,18 @@ def argument_spec():
 
 
 #: At least one of them is needed.
-LOCAL_COMMANDS = [("input", "output")]
+LOCAL_COMMANDS = [("input", "input_file", "output", "output_file")]
+#: A command, or a file in its place.
+EXCLUSIVE = [("input", "input_file"), ("output", "output_file")]
 
 
 def main():
-    module = AnsibleModule(argument_spec(), required_one_of=LOCAL_COMMANDS, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec(),
+        required_one_of=LOCAL_COMMANDS,
+        mutually_exclusive=EXCLUSIVE,
+        supports_check_mode=True,
+    )
     module.fail_json(
         msg="socketpipe was run without its action plugin, which runs the local commands: call it "
         "dds.socketpipe.socketpipe, or add the collection's plugins/action to action_plugins in ansible.cfg"

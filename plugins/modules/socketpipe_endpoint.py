@@ -171,8 +171,9 @@ def addresses(params):
 def load_specification(params):
     """The engine's specification, with what is only known here: the directory, expanded, and
     the address that the login came from, as the first candidate."""
-    spec = Specification.load(json.loads(params["spec"]), bytes.fromhex(params["key"]), params["identity"])
-    spec = spec._replace(commands=[spec.commands[0]._replace(chdir=params["chdir"])])
+    data = json.loads(params["spec"])
+    data["commands"][0]["chdir"] = params["chdir"]
+    spec = Specification.load(data, bytes.fromhex(params["key"]), params["identity"])
     client = login_address(params) if params["use_login_address"] else None
     if client is not None:
         ports = {candidate[1]: None for candidate in spec.candidates}

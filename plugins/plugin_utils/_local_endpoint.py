@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, cast
 
 from ansible_collections.dds.socketpipe.plugins.module_utils import _engine
@@ -40,13 +40,17 @@ class LocalEndpointError(Exception):
 
 
 class LocalEndpoint:
-    """Starts an endpoint for *spec*, which listens on *listener* if there is one; *log* gets
-    each event, from a thread. `path` is its path once it is connected; `on_ended` is called,
-    from a thread, when it has ended.
+    """Starts an endpoint for *spec*, which listens on *listener* if there is one, and inherits
+    *files*, which are descriptors; *log* gets each event, from a thread. `path` is its path once
+    it is connected; `on_ended` is called, from a thread, when it has ended.
     """
 
     def __init__(
-        self, spec: Specification, listener: socket.socket | None, log: Callable[[Event], None]
+        self,
+        spec: Specification,
+        listener: socket.socket | None,
+        log: Callable[[Event], None],
+        files: Iterable[int] = (),
     ) -> None:
         self._log = log
         self.path: Event | None = None
@@ -61,7 +65,7 @@ class LocalEndpoint:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=[] if descriptor is None else [descriptor],
+            pass_fds=[*files, *([] if descriptor is None else [descriptor])],
             # Ctrl-C in the terminal is for the playbook, which then gives the session up.
             start_new_session=True,
         )

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine import paths
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.file import ERROR_STATUS
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import PEER, Scene
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import ROLES
@@ -35,7 +36,8 @@ def one_line(command: Any) -> str:
 def build_result(
     local: View, remote: View, verdict: Verdict, scene: Scene, commands: Mapping[str, Any], began: datetime
 ) -> dict[str, Any]:
-    """The task's result. *commands* are as the user gave them, *began* by the local clock."""
+    """The task's result. *commands* are as the user gave them, and paths of files; *began* is by
+    the local clock."""
     reports = {**local["own"]["commands"], **remote["own"]["commands"]}
     result: dict[str, Any] = {
         "changed": bool(reports),
@@ -45,7 +47,7 @@ def build_result(
     }
     result.update(_way(local, remote, scene))
     if reports:
-        result.update(_of_commands(reports, verdict, commands))
+        result.update(_of_commands(reports, verdict, commands, scene))
         result.update(_byte_counts(local, remote))
         result.update(_checksums(local, remote))
         result.update(_times(began))
@@ -84,7 +86,15 @@ def find_path(local: View, remote: View) -> dict[str, Any] | None:
     return {**connector, "seconds": seconds, **measured}
 
 
-def _of_commands(reports: Mapping[str, Any], verdict: Verdict, commands: Mapping[str, Any]) -> dict[str, Any]:
+def with_failed_file(result: dict[str, Any], failure: str, words: str) -> dict[str, Any]:
+    """*result*, after the output file alone failed; *words* are what there is of a stderr."""
+    output = {**result["output"], "rc": ERROR_STATUS, "stderr": words}
+    return {**result, "failed": True, "msg": failure, "rc": ERROR_STATUS, "output": output}
+
+
+def _of_commands(
+    reports: Mapping[str, Any], verdict: Verdict, commands: Mapping[str, Any], scene: Scene
+) -> dict[str, Any]:
     result: dict[str, Any] = {}
     stderr = []
     for role in ROLES:
@@ -92,7 +102,7 @@ def _of_commands(reports: Mapping[str, Any], verdict: Verdict, commands: Mapping
             report = reports[role]
             stderr.append(report["stderr"])
             result[role] = {
-                "cmd": as_given(commands[role]),
+                "file" if role in scene.files else "cmd": as_given(commands[role]),
                 "rc": report["rc"],
                 "signal": report["signal"],
                 "stderr": report["stderr"],

@@ -10,13 +10,16 @@ limit with room for a busy machine.
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -105,18 +108,26 @@ def test_an_empty_task_costs_little_more_than_command(
 
 
 class TimedEndpoint:
-    """One side of a session of `true` to `cat`, started by *words*."""
+    """One side of a session, started by *words*. It plays *command*, with its role, and inherits
+    *files*; by default the session is of `true` to `cat`."""
 
-    def __init__(self, words: list[str], key: bytes, **spec: Any) -> None:
+    def __init__(
+        self,
+        words: list[str],
+        key: bytes,
+        command: dict[str, Any] | None = None,
+        files: Sequence[int] = (),
+        **spec: Any,
+    ) -> None:
         own = ["true"] if spec["side"] == "local" else ["cat"]
         role = "input" if spec["side"] == "local" else "remote"
-        spec["commands"] = [{"role": role, "argv": own, "accept_rc": [0]}]
+        spec["commands"] = [{"accept_rc": [0], **(command or {"role": role, "argv": own})}]
         descriptor = spec.get("listener")
         self._process = subprocess.Popen(
             [*words, sys.executable, "-I", "-S", TIMED_ENDPOINT, str(ENGINE.parent)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=[] if descriptor is None else [descriptor],
+            pass_fds=[*files, *([] if descriptor is None else [descriptor])],
         )
         defaults = {"directions": ["input"], "timeout": 10, "ports": [], "candidates": []}
         self._order = json.dumps({"key": key.hex(), "spec": {**defaults, **spec}}).encode() + b"\n"
@@ -171,3 +182,94 @@ def test_a_session_starts_at_once(target: Target, capsys: pytest.CaptureFixture[
     assert medians["local"] < 0.010
     assert medians["auto"] < 0.020
     assert medians["remote"] < 1.0
+
+
+# Files in the place of the local commands
+
+FILE_SIZE = 1 << 30
+
+
+def seconds_to_move(target: Target, local: dict[str, Any], remote: list[str]) -> float:
+    """From when both sides' commands run to when both have all reports, fsync included."""
+    key = secrets.token_bytes(32)
+    files = [local["descriptor"]] if "descriptor" in local else []
+    with socket.create_server((target.controller_address, 0)) as listener:
+        ends = [
+            TimedEndpoint(
+                [], key, local, files, side="local",
+                directions=[local["role"]], listener=listener.fileno(),
+            ),
+            TimedEndpoint(
+                target.words(), key, {"role": "remote", "argv": remote}, side="remote",
+                directions=[local["role"]], candidates=[listener.getsockname()[:2]],
+            ),
+        ]  # fmt: skip
+    for end in ends:
+        end.begin()
+    times = [end.times() for end in ends]
+    return times[0]["ended"] - max(one["started"] for one in times)
+
+
+def seconds_with_file(target: Target, role: str, path: Path, flags: int, remote: list[str]) -> float:
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        return seconds_to_move(target, {"role": role, "descriptor": descriptor}, remote)
+    finally:
+        os.close(descriptor)
+
+
+def compare(capsys: pytest.CaptureFixture[str], names: tuple[str, str], *ways: Callable[[], float]) -> float:
+    """How much faster the first of two *ways* to move `FILE_SIZE` bytes is, runs interleaved."""
+    rates: list[list[float]] = [[], []]
+    for number in range(RUNS + 1):
+        for way, found in zip(ways, rates, strict=True):
+            rate = FILE_SIZE / way() / 1e9
+            if number:  # the first ones pay for memory that nobody has touched before
+                found.append(rate)
+    ratio = median(rates[0]) / median(rates[1])
+    with capsys.disabled():
+        print(f"\n1 GiB, {RUNS} runs each, ratio of medians {ratio:.3f}")
+        for name, found in zip(names, rates, strict=True):
+            print(f"{name}: {median(found):.2f} GB/s ({min(found):.2f}-{max(found):.2f})")
+    return ratio
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder in memory, so that no disk is measured."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+def test_an_input_file_is_as_fast_as_cat(
+    target: Target, memory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = memory / "source"
+    with source.open("wb") as file:
+        subprocess.run(["head", "-c", str(FILE_SIZE), "/dev/urandom"], stdout=file, check=True)
+    ratio = compare(
+        capsys,
+        ("input_file", "input: cat FILE"),
+        lambda: seconds_with_file(target, "input", source, os.O_RDONLY, READER),
+        lambda: seconds_to_move(target, {"role": "input", "argv": ["cat", str(source)]}, READER),
+    )
+    assert ratio >= 0.9
+
+
+def test_an_output_file_is_as_fast_as_cat(
+    target: Target, memory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An output file is on the disk in the end, so cat has to see to that too. Both write over a
+    file that has its memory already: what a virtual machine takes to get some is no rate of ours."""
+    copy = memory / "copy"
+    with copy.open("wb") as file:
+        subprocess.run(["head", "-c", str(FILE_SIZE), "/dev/zero"], stdout=file, check=True)
+    script = f"cat 1<> {copy} && sync {copy}"
+    writer = ["dd", "if=/dev/zero", "bs=256k", f"count={FILE_SIZE >> 18}"]
+    ratio = compare(
+        capsys,
+        ("output_file", "output: cat 1<> FILE && sync FILE"),
+        lambda: seconds_with_file(target, "output", copy, os.O_WRONLY, writer),
+        lambda: seconds_to_move(target, {"role": "output", "argv": ["sh", "-c", script]}, writer),
+    )
+    assert ratio >= 0.9

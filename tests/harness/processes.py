@@ -23,6 +23,10 @@ def is_running(pid: int) -> bool:
     return state_of(pid) not in ("", "Z")
 
 
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def children_of(pid: int) -> list[int]:
     """Those of its main thread."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

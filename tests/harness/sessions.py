@@ -38,7 +38,8 @@ runpy.run_module("_engine", run_name="__main__")
 _MARK = "SOCKETPIPE_TEST_SESSION"
 
 View = dict[str, Any]
-Words = Sequence[str]
+#: The words of a command; or a file in its place, which the endpoint gets as a descriptor.
+Words = Sequence[str] | Path
 
 
 class EndpointProcess:
@@ -64,15 +65,18 @@ class EndpointProcess:
         self._events = folder / f"{spec['side']}.events"
         self._errors = folder / f"{spec['side']}.errors"
         descriptors = [] if listener is None else [listener.fileno()]
+        files = [command["descriptor"] for command in spec["commands"] if "descriptor" in command]
         with self._events.open("wb") as events, self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [python, "-I", "-S", "-c", _BOOT, str(ENGINE.parent), json.dumps(patience or {})],
                 stdin=subprocess.PIPE,
                 stdout=events,
                 stderr=errors,
-                pass_fds=descriptors,
+                pass_fds=[*descriptors, *files],
                 env={**os.environ, _MARK: mark},
             )
+        for file in files:
+            os.close(file)
         assert self.process.stdin is not None
         spec = {**spec, "listener": next(iter(descriptors), None)}
         order = {"key": key.hex(), "identity": identity, "spec": spec}
@@ -139,7 +143,7 @@ def side_of(
     return {
         "side": side,
         "commands": [
-            {"role": role, "argv": list(commands[role]), "accept_rc": accepted.get(role, [0]), "chdir": None}
+            _command(role, commands[role], accepted.get(role, [0]))
             for role in (["remote"] if side == "remote" else ["output", "input"])
             if role in commands
         ],
@@ -151,6 +155,13 @@ def side_of(
         "preflight": preflight,
         "checksum": checksum,
     }
+
+
+def _command(role: str, words: Words, accept_rc: list[int]) -> dict[str, Any]:
+    if not isinstance(words, Path):
+        return {"role": role, "argv": list(words), "accept_rc": accept_rc, "chdir": None}
+    flags = os.O_RDONLY if role == "input" else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    return {"role": role, "descriptor": os.open(words, flags, 0o600), "accept_rc": accept_rc}
 
 
 class Session:
@@ -268,7 +279,11 @@ class Ended:
 
     def __init__(self, local: View, remote: View, commands: dict[str, Words]) -> None:
         self.reports = {"local": local["own"], "remote": remote["own"]}
-        scene = Scene({"local": "here", "remote": "there"}, {role: role for role in commands})
+        scene = Scene(
+            {"local": "here", "remote": "there"},
+            {role: role for role in commands},
+            files=frozenset(role for role, words in commands.items() if isinstance(words, Path)),
+        )
         self.verdict: Verdict = judge(local, remote, scene)
 
     def reason(self, side: str) -> dict[str, Any]:

@@ -76,7 +76,25 @@ def test_with_shell_a_string_is_run_by_one(session: Session) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"remote": "cat"}, "one of the following is required: input, output"),
+        ({"remote": "cat"}, "one of the following is required: input, input_file, output, output_file"),
+        ({"input": "cat", "input_file": "x", "remote": "cat"}, "mutually exclusive: input|input_file"),
+        ({"output": "cat", "output_file": "x", "remote": "cat"}, "mutually exclusive: output|output_file"),
+        (
+            {"input_file": "/dev/null", "remote": "cat", "mode": "0600"},
+            "mode, owner, group and backup are for output_file, and the task has none",
+        ),
+        (
+            {"output_file": "X", "remote": "cat", "mode": "rw"},
+            "mode: 'rw' is neither octal, such as '0640', nor symbolic, such as u=rw,g=r",
+        ),
+        (
+            {"output_file": "X", "remote": "cat", "owner": "sponge"},
+            "owner: there is no user 'sponge' on the controller",
+        ),
+        (
+            {"output_file": "/no/such/X", "remote": "cat"},
+            "output file '/no/such/X' on controller could not be written: there is no directory '/no/such'",
+        ),
         ({"input": "cat"}, "missing required arguments: remote"),
         ({"input": "", "remote": "cat"}, "input: the command is empty"),
         ({"input": "  ", "remote": "cat"}, "input: the command is empty"),

@@ -102,6 +102,7 @@ class World:
             (folder / name / "a folder").mkdir(parents=True)
             (folder / name / "a folder" / "a file").write_bytes(os.urandom(3_000_000))
             (folder / name / "small").write_bytes(b"small\n")
+        (folder / "srv" / "disk.img").write_bytes(os.urandom(2_000_000))
         for name in ("backup", "restored", "unpacked"):
             (folder / name).mkdir()
         self._make_engine(folder / "docker")
@@ -160,8 +161,13 @@ def check_restored(world: World, result: TaskResult) -> None:
     )
 
 
+def check_pushed(world: World, result: TaskResult) -> None:
+    assert tree(world.folder / "restored") == {"disk.img": tree(world.folder / "srv")["disk.img"]}
+
+
 def check_compressed(world: World, result: TaskResult) -> None:
     assert os.listdir(world.folder / "backup") == ["srv.tar.gz"]
+    assert (world.folder / "backup" / "srv.tar.gz").stat().st_mode & 0o777 == 0o600
     assert tree(world.unpack("backup/srv.tar.gz") / "srv") == tree(world.folder / "srv")
 
 
@@ -186,6 +192,7 @@ CHECKS: dict[str, Callable[[World, TaskResult], None]] = {
     "Compress /srv on the target": check_compressed,
     "Pull /var as root": check_pulled,
     "Pull /srv over a network that is not trusted": check_encrypted,
+    "Push a disk image": check_pushed,
     "Copy an image to the target's container engine": check_image,
 }
 
@@ -211,11 +218,11 @@ def test_a_second_pull_does_nothing(ansible: Ansible, target: Target, world: Wor
 
 
 def test_a_broken_pull_leaves_no_file(ansible: Ansible, target: Target, world: World) -> None:
-    """What the README says about `cat > f.part && mv f.part f`."""
+    """What the README says about output_file."""
     block = next(block for block in RECIPES if "name: Pull /var" in block.text)
-    broken = world.substitute(block.text).replace("remote: tar cf -", "remote: exit 9; tar cf -")
+    broken = world.substitute(block.text).replace("remote: tar cf -", "remote: tar cf - /nowhere")
     assert ansible.play({"tapehost": target.inventory()}, yaml.safe_load(broken))[-1].kind == "failed"
-    assert not (world.folder / "backup" / "var.tar").exists()
+    assert os.listdir(world.folder / "backup") == []
 
 
 # Commands

@@ -25,7 +25,7 @@ LAYERS = [
     ],
     # I/O: one thing each
     [
-        *["loop", "counters", "data", "direction", "command", "guard"],
+        *["loop", "counters", "data", "direction", "command", "file", "guard"],
         *["addresses", "stream", "tls", "proving", "peer", "listener", "connector", "meeting", "pump"],
     ],
     # one side of a session

@@ -94,11 +94,11 @@ class Session:
             self.is_known[side] = False
         return self
 
-    def verdict(self) -> Verdict:
+    def verdict(self, scene: Scene = SCENE) -> Verdict:
         local = {"own": self.local, "peer": self.remote if self.is_known["local"] else None}
         remote = {"own": self.remote, "peer": self.local if self.is_known["remote"] else None}
         before = copy.deepcopy((local, remote))
-        verdict = judge(local, remote, SCENE)
+        verdict = judge(local, remote, scene)
         assert (local, remote) == before, "judge changed what it was given"
         return verdict
 
@@ -585,3 +585,61 @@ def test_bytes_that_are_missing_are_told_rather_than_that_the_digest_differs(
 )  # fmt: skip
 def test_the_significant_line(stderr: str, line: str) -> None:
     assert significant_line(stderr) == line
+
+
+# Files in the place of commands
+
+FILES = SCENE._replace(
+    commands={"input": "/srv/x", "remote": "cat", "output": "/backup/x"}, files=frozenset(("input", "output"))
+)
+
+
+@pytest.mark.parametrize(
+    ("role", "file", "sentence"),
+    [
+        (
+            "input",
+            ended(1, "Input/output error"),
+            "input file '/srv/x' on controller could not be read: Input/output error",
+        ),
+        (
+            "output",
+            ended(1, "No space left on device"),
+            "output file '/backup/x' on controller could not be written: No space left on device",
+        ),
+        (
+            "output",
+            ended(1, "dd: error writing '/dev/st0': Input/output error"),
+            "output file '/backup/x' on controller could not be written: "
+            "dd: error writing '/dev/st0': Input/output error",
+        ),
+        (
+            "output",
+            ended(137, signal="SIGKILL"),
+            "output file '/backup/x' on controller could not be written, for dd was ended by SIGKILL",
+        ),
+        ("input", ended(None), "input file '/srv/x' on controller did not end when it was told to"),
+    ],
+)
+def test_a_file_that_failed_is_named_with_the_words_of_the_system(
+    role: str, file: View, sentence: str
+) -> None:
+    session = Session().command(role, file)
+    assert session.verdict(FILES) == Verdict(sentence, role, [])
+
+
+def test_a_file_whose_reader_ended_early_was_not_sent_to_its_end() -> None:
+    session = Session().command("input", ended(141, "Broken pipe"))
+    session.direction("input", end("stopped"), end("stopped", 10))
+    assert session.verdict(FILES).failure == (
+        "input file '/srv/x' on controller could not be sent to its end, "
+        "after remote command 'cat' on t1 had ended without reading it all: Broken pipe"
+    )
+
+
+def test_bytes_of_a_file_that_nobody_read_are_told() -> None:
+    session = Session().direction("input", end("finished"), end("stopped", 10))
+    assert session.verdict(FILES).failure == (
+        "remote command 'cat' on t1 ended after 10 of the 1000 bytes from input file '/srv/x' on controller; "
+        "if it may, accept the status 141 (SIGPIPE) of input with accept_rc"
+    )

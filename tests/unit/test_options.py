@@ -19,6 +19,7 @@ from ansible_collections.dds.socketpipe.plugins.modules import socketpipe
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._result import (
     build_preflight_result,
     build_result,
+    with_failed_file,
 )
 from harness.sockets import run_until
 
@@ -27,6 +28,7 @@ RETURN: dict[str, Any] = yaml.safe_load(socketpipe.RETURN)
 #: Keys that every task may return; Ansible documents them.
 COMMON = {"changed", "failed", "skipped", "warnings"}
 COMMANDS = {"input": "seq 3", "remote": ["cat", "a b"], "output": "cat"}
+FILES = {**COMMANDS, "input": "/srv/x", "output": "/backup/x"}
 
 
 # Options
@@ -135,6 +137,13 @@ def result_of(local: dict[str, Any], remote: dict[str, Any]) -> dict[str, Any]:
     return build_result(local, remote, judge(local, remote, SCENE), SCENE, COMMANDS, datetime.now())
 
 
+def result_of_files() -> dict[str, Any]:
+    scene = SCENE._replace(files=frozenset(("input", "output")))
+    local, remote = filtered(read="stopped")
+    result = build_result(local, remote, judge(local, remote, scene), scene, FILES, datetime.now())
+    return {**result, "backup_file": "/backup/x.1.2026-11-22@03:10:00~"}
+
+
 def preflight_of(local: dict[str, Any], remote: dict[str, Any]) -> dict[str, Any]:
     return build_preflight_result(local, remote, judge(local, remote, SCENE), SCENE)
 
@@ -142,6 +151,8 @@ def preflight_of(local: dict[str, Any], remote: dict[str, Any]) -> dict[str, Any
 RESULTS = {
     "success": result_of(*filtered(read="stopped")),
     "failure": result_of(*filtered(remote_rc=3)),
+    "files": result_of_files(),
+    "failed file": with_failed_file(result_of_files(), "it could not", "be named"),
     "no path": result_of(*no_path()),
     "preflight": preflight_of(*views(report(path={**PATH, "round_trip": 0.001}), report())),
     "preflight without a path": preflight_of(*no_path()),
@@ -163,9 +174,20 @@ def test_what_is_always_returned_is(kind: str) -> None:
     assert {key for key, entry in RETURN.items() if entry["returned"] == "always"} <= set(RESULTS[kind])
 
 
-@pytest.mark.parametrize("key", ["input", "remote", "output"])
-def test_the_parts_of_a_command_are_documented(key: str) -> None:
-    assert set(RESULTS["success"][key]) == set(RETURN[key]["contains"])
+@pytest.mark.parametrize(
+    ("kind", "key", "returned"),
+    [
+        ("success", "input", {"always", "for a command"}),
+        ("success", "remote", {"always"}),
+        ("success", "output", {"always", "for a command"}),
+        ("files", "input", {"always", "for a file"}),
+        ("files", "remote", {"always"}),
+        ("failed file", "output", {"always", "for a file"}),
+    ],
+)
+def test_the_parts_of_a_command_are_documented(kind: str, key: str, returned: set[str]) -> None:
+    parts = RETURN[key]["contains"]
+    assert set(RESULTS[kind][key]) == {name for name in parts if parts[name]["returned"] in returned}
 
 
 @pytest.mark.parametrize(
@@ -221,6 +243,16 @@ def test_a_list_is_returned_as_a_list_of_printable_words() -> None:
     assert RESULTS["success"]["input"]["cmd"] == "seq 3"
 
 
+def test_a_file_is_returned_as_its_path() -> None:
+    assert (RESULTS["files"]["input"]["file"], RESULTS["files"]["output"]["file"]) == ("/srv/x", "/backup/x")
+
+
+def test_a_file_that_failed_when_all_else_was_well_decides() -> None:
+    result = RESULTS["failed file"]
+    assert (result["failed"], result["msg"], result["rc"]) == (True, "it could not", 1)
+    assert (result["output"]["rc"], result["output"]["stderr"]) == (1, "be named")
+
+
 def test_counts_are_those_of_the_readers() -> None:
     assert (RESULTS["success"]["bytes_sent"], RESULTS["success"]["bytes_received"]) == (3, 6)
 
@@ -240,9 +272,11 @@ def test_nothing_changed_when_nothing_ran() -> None:
     assert changed == {
         "success": True,
         "failure": True,
+        "files": True,
+        "failed file": True,
         "no path": False,
         "preflight": True,
         "preflight without a path": False,
     }
     failed = [kind for kind in RESULTS if RESULTS[kind].get("failed")]
-    assert failed == ["failure", "no path", "preflight without a path"]
+    assert failed == ["failure", "failed file", "no path", "preflight without a path"]

@@ -89,6 +89,131 @@ def test_filter(sessions: Sessions, tmp_path: Path, data: bytes, python: str) ->
     assert gate.whole.read_bytes() == data + b"more\n"
 
 
+# Files in the place of the local commands
+
+
+@PYTHONS
+def test_a_file_is_pushed(sessions: Sessions, tmp_path: Path, data: bytes, python: str) -> None:
+    gate = CommitGate(tmp_path)
+    ended = sessions.run({"input": tmp_path / "data", "remote": gate.argv}, python=python)
+    assert ended.verdict == Verdict(None, None, [])
+    assert ended.bytes("input") == {SIZE}
+    assert gate.whole.read_bytes() == data
+
+
+@PYTHONS
+def test_a_file_is_pulled(sessions: Sessions, tmp_path: Path, data: bytes, python: str) -> None:
+    commands = {"remote": ["cat", f"{tmp_path}/data"], "output": tmp_path / "copy"}
+    ended = sessions.run(commands, python=python)
+    assert ended.verdict == Verdict(None, None, [])
+    assert ended.bytes("output") == {SIZE}
+    assert (tmp_path / "copy").read_bytes() == data
+
+
+def test_a_filter_runs_between_two_files(sessions: Sessions, tmp_path: Path, data: bytes) -> None:
+    commands = {"input": tmp_path / "data", "remote": sh("cat; echo more"), "output": tmp_path / "copy"}
+    ended = sessions.run(commands)
+    assert ended.verdict == Verdict(None, None, [])
+    assert ended.bytes("input") == {SIZE}
+    assert (tmp_path / "copy").read_bytes() == data + b"more\n"
+
+
+def test_a_file_and_a_command_go_together(sessions: Sessions, tmp_path: Path) -> None:
+    ended = sessions.run({"input": ["echo", "x"], "remote": ["cat"], "output": tmp_path / "copy"})
+    assert ended.verdict == Verdict(None, None, [])
+    assert (tmp_path / "copy").read_bytes() == b"x\n"
+
+
+def test_a_file_with_nothing_in_it_is_a_stream_too(sessions: Sessions, tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    ended = sessions.run({"input": tmp_path / "data", "remote": ["cat"], "output": tmp_path / "copy"})
+    assert ended.verdict == Verdict(None, None, [])
+    assert (tmp_path / "copy").read_bytes() == b""
+
+
+def test_a_file_whose_reader_ends_early_fails_the_session(sessions: Sessions, tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(bytes(20_000_000))
+    ended = sessions.run({"input": tmp_path / "data", "remote": ["head", "-c", "10"]})
+    failure = ended.verdict.failure or ""
+    assert failure.startswith(
+        "input file 'input' on here could not be sent to its end, "
+        "after remote command 'remote' on there had ended without reading it all: "
+    )
+    assert ended.command("input")["rc"] == 141
+
+
+def test_a_file_may_be_read_in_part_when_141_is_accepted(sessions: Sessions, tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(bytes(20_000_000))
+    ended = sessions.run(
+        {"input": tmp_path / "data", "remote": sh("head -c 1000 | wc -c")}, accept_rc={"input": [0, 141]}
+    )
+    assert ended.verdict.failure is None
+    (warning,) = ended.verdict.warnings
+    assert "remote command 'remote' on there ended after " in warning
+    assert ended.command("remote")["stdout"] == "1000\n"
+
+
+def test_a_writer_that_fails_is_the_culprit_and_the_file_that_is_written_its_victim(
+    sessions: Sessions, tmp_path: Path
+) -> None:
+    commands = {"remote": sh("head -c 5000000 /dev/zero; exit 3"), "output": tmp_path / "copy"}
+    ended = sessions.run(commands)
+    assert ended.verdict == Verdict("remote command 'remote' on there exited 3", "remote", [])
+    assert ended.command("output")["is_victim"]
+    assert ended.command("output")["rc"] == 1
+
+
+def test_a_file_that_can_not_be_written_is_the_culprit(sessions: Sessions) -> None:
+    ended = sessions.run({"remote": ["cat", "/dev/zero"], "output": Path("/dev/full")})
+    words = "output file 'output' on here could not be written: No space left on device"
+    assert ended.verdict == Verdict(words, "output", [])
+
+
+def test_a_file_that_can_not_be_read_is_the_culprit(sessions: Sessions, tmp_path: Path) -> None:
+    """Nobody can read at the beginning of a process's memory, whatever statuses are accepted."""
+    gate = CommitGate(tmp_path)
+    ended = sessions.run(
+        {"input": Path("/proc/self/mem"), "remote": gate.argv}, accept_rc={"input": [0, 1, 141]}
+    )
+    words = "input file 'input' on here could not be read: Input/output error"
+    assert ended.verdict == Verdict(words, "input", [])
+    assert not gate.whole.exists()
+
+
+@pytest.mark.parametrize("end", ["local", "remote"])
+def test_a_file_that_waits_ends_when_an_endpoint_is_killed(
+    sessions: Sessions, tmp_path: Path, end: str
+) -> None:
+    commands = {"remote": sh("echo x; sleep 60"), "output": tmp_path / "copy"}
+    session = sessions.start(commands)
+    wait_until(lambda: (tmp_path / "copy").exists() and (tmp_path / "copy").stat().st_size, "it flows")
+    session.endpoints[end].kill()
+    wait_until(lambda: not session.processes(), "nothing is left")
+
+
+def test_a_file_that_waits_ends_when_the_session_is_given_up(sessions: Sessions, tmp_path: Path) -> None:
+    """Its writer does not stop by itself: the stream breaks, and no status is left open."""
+    session = sessions.start({"remote": sh("echo x; sleep 60"), "output": tmp_path / "copy"})
+    wait_until(lambda: (tmp_path / "copy").exists() and (tmp_path / "copy").stat().st_size, "it flows")
+    session.local.let_go()
+    ended = sessions.end(session)
+    assert ended.reason("local")["kind"] == "interrupted"
+    assert ended.command("output")["rc"] == 1
+    assert ended.command("output")["is_victim"]
+
+
+def test_a_file_that_waits_for_its_reader_ends_when_the_session_is_given_up(
+    sessions: Sessions, tmp_path: Path
+) -> None:
+    (tmp_path / "data").write_bytes(bytes(20_000_000))
+    session = sessions.start({"input": tmp_path / "data", "remote": sh("sleep 60")})
+    session.local.wait_for("started")
+    session.local.let_go()
+    ended = sessions.end(session)
+    assert ended.reason("local")["kind"] == "interrupted"
+    assert ended.command("input")["rc"] == 141
+
+
 def test_nothing_is_a_stream_too(sessions: Sessions, tmp_path: Path) -> None:
     gate = CommitGate(tmp_path)
     ended = sessions.run({"input": ["true"], "remote": ["cat"], "output": gate.argv})

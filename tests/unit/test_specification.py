@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Side
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
     CommandSpec,
+    FileSpec,
     Identity,
     Specification,
 )
@@ -23,6 +24,8 @@ COMMANDS = [
     CommandSpec("output", ["cat"], [], "/srv/\udcff"),
 ]
 
+FILES = [FileSpec("output", 7, [0], "/srv/.\udcff"), FileSpec("input", 3, [0, 141])]
+
 
 @pytest.mark.parametrize(
     "spec",
@@ -32,8 +35,9 @@ COMMANDS = [
         Specification(Side.REMOTE, KEY, [], [], 0.5, listen_address="t1", ports=(61000, 65535)),
         Specification(Side.LOCAL, KEY, COMMANDS, [], 0.5, candidates=(("t1", 61000),), preflight=True),
         Specification(Side.REMOTE, KEY, [], [], 0.5, block_size=512, rate_limit=1 << 40, checksum="crc32"),
+        Specification(Side.LOCAL, KEY, [*FILES], ["input", "output"], 30.0, listener=5),
     ],
-    ids=["listens", "connects", "is to listen", "runs nothing", "has options"],
+    ids=["listens", "connects", "is to listen", "runs nothing", "has options", "has files"],
 )
 def test_it_survives_json(spec: Specification) -> None:
     assert Specification.load(json.loads(json.dumps(spec.dump())), KEY) == spec

@@ -18,6 +18,7 @@ import sys
 from typing import Any, Dict
 
 from .endpoint import Endpoint
+from .file import remove_temporaries
 from .interrupts import take_signals
 from .loop import READ
 from .specification import Specification
@@ -39,7 +40,11 @@ def main() -> None:
     endpoint = Endpoint(spec, say)
     take_signals(endpoint)
     endpoint.loop.watch(0, READ, lambda events: on_parent(endpoint))
-    say({"event": "ended", "view": endpoint.run()})
+    view = endpoint.run()
+    if view["own"]["reason"] is not None:
+        # Whoever asked for the session does it too, if that process still lives.
+        remove_temporaries(spec)
+    say({"event": "ended", "view": view})
 
 
 def on_parent(endpoint: Endpoint) -> None:

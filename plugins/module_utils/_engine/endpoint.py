@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 from .checksum import new_checksum
 from .command import Command, find_executable
@@ -31,13 +31,14 @@ from .errors import (
     ResourceError,
     SessionError,
 )
+from .file import File
 from .guard import TERM_GRACE, Guard
 from .handshake import Side
 from .loop import HANGUP, Loop, was_reset
 from .meeting import Meeting, Opened
 from .peer import Peer
 from .pump import PumpedReader, PumpedWriter
-from .specification import READER, WRITER, CommandSpec, Specification
+from .specification import READER, WRITER, AnySpec, CommandSpec, FileSpec, Specification
 
 #: Seconds that commands have to notice that their connection broke, and to say so.
 NOTICE_GRACE = 2.0
@@ -53,6 +54,8 @@ PROBES = 5
 RESET_DELAY = 1.0
 
 Event = Dict[str, Any]
+#: What plays a role: a process, or a thread with a file.
+Player = Union[Command, File]
 
 
 class Endpoint:
@@ -69,7 +72,7 @@ class Endpoint:
         self._reading: Dict[str, ReadingEnd] = {}
         self._pumped: Dict[str, PumpedReader] = {}
         self._guard: Optional[Guard] = None
-        self._commands: Dict[str, Command] = {}
+        self._commands: Dict[str, Player] = {}
         self._victims: List[str] = []
         self._heard: List[str] = []  # types of the messages that come once
         self._reason: Optional[Event] = None
@@ -101,7 +104,8 @@ class Endpoint:
     def _play(self) -> None:
         self._new_checksum()
         for command in self._spec.commands:
-            find_executable(command)
+            if isinstance(command, CommandSpec):
+                find_executable(command)
         if self._spec.preflight:
             self._measure(self._meet())
         else:
@@ -146,7 +150,8 @@ class Endpoint:
         try:
             for spec in self._spec.commands:
                 command = self._commands[spec.role] = self._start_command(spec)
-                guard.add_group(command.pid)
+                if command.pid is not None:
+                    guard.add_group(command.pid)
             self._tell("started")
             self._on_event({"event": "started"})
         finally:
@@ -245,14 +250,16 @@ class Endpoint:
 
     # Commands
 
-    def _start_command(self, spec: CommandSpec) -> Command:
-        return Command(
-            spec,
-            self.loop,
-            stdin=_descriptor(self._read_by(spec.role)),
-            stdout=_descriptor(self._written_by(spec.role)),
-            on_exit=lambda: self._command_ended(spec.role),
-        )
+    def _start_command(self, spec: AnySpec) -> Player:
+        stdin = _descriptor(self._read_by(spec.role))
+        stdout = _descriptor(self._written_by(spec.role))
+
+        def on_exit() -> None:
+            self._command_ended(spec.role)
+
+        if isinstance(spec, FileSpec):
+            return File(spec, self.loop, stdin=stdin, stdout=stdout, on_exit=on_exit)
+        return Command(spec, self.loop, stdin=stdin, stdout=stdout, on_exit=on_exit)
 
     def _command_ended(self, role: str) -> None:
         """Settle what the command read, then what it wrote: a broken stream in is no whole
@@ -276,7 +283,7 @@ class Endpoint:
         elif not is_accepted:
             self.loop.fail(command.failure())
 
-    def _is_accepted(self, command: Command) -> bool:
+    def _is_accepted(self, command: Player) -> bool:
         """A writer whose reader has ended gets SIGPIPE or, just then, a write error: accepting
         the one accepts the other."""
         written = self._written_by(command.spec.role)

@@ -27,6 +27,9 @@ _SENDER = {"input": "local", "output": "remote"}
 _KINDS = ("command", "system", "connect", "integrity", "protocol", "interrupted", "network", "lost")
 _FIREWALL = "is there a firewall that ends connections?"
 _DAMAGE = "look for what damages data between the two machines, or for somebody who changes it"
+_UNENDED = "did not end when it was told to"
+#: The status of a file whose reader ended before it, and of a command that SIGPIPE ended.
+_BROKEN_PIPE = 141
 #: What the system says of each error.
 _SYSTEM_WORDS = frozenset(os.strerror(number) for number in errno.errorcode if number)
 #: How a program speaks of its own errors: its name, a colon, the words.
@@ -91,14 +94,26 @@ def _reasons(reports: Dict[str, Report]) -> List[Report]:
 
 def _command_failure(role: str, reports: Dict[str, Report], scene: Scene) -> str:
     command = _commands(reports)[role]
-    how = f"exited {command['rc']}"
-    if command["signal"] is not None:
-        how = f"was ended by {command['signal']}"
-    elif command["rc"] is None:
-        how = "did not end when it was told to"
     words = significant_line(command["stderr"])
     cause = _pipe_cause(role, reports, scene)
+    how = _file_end(role, command) if role in scene.files else _command_end(command)
     return f"{scene.command(role)} {how}{cause}{': ' + words if words else ''}"
+
+
+def _command_end(command: Report) -> str:
+    if command["signal"] is not None:
+        return f"was ended by {command['signal']}"
+    return _UNENDED if command["rc"] is None else f"exited {command['rc']}"
+
+
+def _file_end(role: str, file: Report) -> str:
+    """A device may have been read or written by dd, which has signals and a status of its own."""
+    if file["rc"] is None:
+        return _UNENDED
+    if file["rc"] == _BROKEN_PIPE:
+        return "could not be sent to its end"
+    done = f"could not be {'read' if role == 'input' else 'written'}"
+    return done if file["signal"] is None else f"{done}, for dd was ended by {file['signal']}"
 
 
 def _pipe_cause(role: str, reports: Dict[str, Report], scene: Scene) -> str:

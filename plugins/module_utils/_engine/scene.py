@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, NamedTuple, Optional
+from typing import Dict, FrozenSet, NamedTuple, Optional
 
 #: The other side of each.
 PEER = {"local": "remote", "remote": "local"}
@@ -13,16 +13,19 @@ PEER = {"local": "remote", "remote": "local"}
 
 class Scene(NamedTuple):
     """Hosts by side, and commands by role, as texts; *listen* (auto, local or remote) and
-    *ports* as the user gave them."""
+    *ports* as the user gave them. *files* are the roles in which a file has the place of a
+    command; its path is in *commands*."""
 
     hosts: Dict[str, str]
     commands: Dict[str, str]
     listen: str = "auto"
     ports: Optional[str] = None
+    files: FrozenSet[str] = frozenset()
 
     def command(self, role: str) -> str:
         host = self.hosts["remote" if role == "remote" else "local"]
-        return f"{role} command '{self.commands[role]}' on {host}"
+        kind = "file" if role in self.files else "command"
+        return f"{role} {kind} '{self.commands[role]}' on {host}"
 
     def endpoint(self, side: str) -> str:
         return f"{side} endpoint on {self.hosts[side]}"

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from .handshake import Side
 
@@ -33,12 +33,28 @@ class CommandSpec(NamedTuple):
     chdir: Optional[str] = None
 
 
+class FileSpec(NamedTuple):
+    """A local file in the place of a command. *role* is input or output; *descriptor* is open for
+    reading or for writing. *accept_rc* is that of a command: only its 141 has a meaning.
+
+    *temporary* is the path of a file that goes when the session is aborted; None if none has to.
+    """
+
+    role: str
+    descriptor: int
+    accept_rc: List[int]
+    temporary: Optional[str] = None
+
+
+AnySpec = Union[CommandSpec, FileSpec]
+
+
 class Specification(NamedTuple):
     """One side's part of a session.
 
-    *key* is 32 bytes. *commands* are this side's. *directions* are the session's: input,
-    output, or both; none for a *preflight*, which runs no command. *timeout* is in seconds,
-    for finding a path.
+    *key* is 32 bytes. *commands* are this side's, and files in their place. *directions* are the
+    session's: input, output, or both; none for a *preflight*, which runs no command. *timeout*
+    is in seconds, for finding a path.
 
     The side listens if it has *listener*, the descriptor of a listening socket, or *ports*, of
     which it takes the first that is free, on *listen_address* (see `open_listener`). It
@@ -51,7 +67,7 @@ class Specification(NamedTuple):
 
     side: Side
     key: bytes
-    commands: List[CommandSpec]
+    commands: List[AnySpec]
     directions: List[str]
     timeout: float
     listener: Optional[int] = None
@@ -87,8 +103,12 @@ class Specification(NamedTuple):
             "key": key,
             "identity": None if identity is None else Identity(**identity),
             "side": Side(data["side"]),
-            "commands": [CommandSpec(**command) for command in data["commands"]],
+            "commands": [_load_command(command) for command in data["commands"]],
             "ports": tuple(data["ports"]),
             "candidates": tuple(tuple(candidate) for candidate in data["candidates"]),
         }
         return cls(**dict(data, **own_types))
+
+
+def _load_command(data: Dict[str, Any]) -> AnySpec:
+    return FileSpec(**data) if "descriptor" in data else CommandSpec(**data)

@@ -1,0 +1,163 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files that a task names in the place of its local commands: looked at, and opened.
+
+What is a file to the user may be one of three things here. A regular file and a block device
+are descriptors that the local endpoint reads or writes. A character device and a FIFO are left
+to dd, for there the size of each read or write matters, and opening them may have to wait.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from enum import Enum
+from typing import Any
+
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.command import SIGPIPE_STATUS
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
+    AnySpec,
+    CommandSpec,
+    FileSpec,
+)
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.text import printable, to_bytes
+from ansible_collections.dds.socketpipe.plugins.plugin_utils._output_file import (
+    Attributes,
+    FileError,
+    OutputFile,
+)
+
+#: Bytes of each read and write of dd, where the user has no word on it.
+_DD_BLOCK = 1 << 20
+
+
+class _Kind(Enum):
+    NOTHING = "nothing"
+    REGULAR = "a regular file"
+    BLOCK = "a block device"
+    STREAM = "a character device or a FIFO"
+
+
+class LocalFiles:
+    """The files of one task, by role; a context, which closes them.
+
+    `specs` is what the local endpoint is to do with each, and `descriptors` are those that it has
+    to be given. With *is_check* all is looked at, but nothing is made, and `specs` has only what
+    dd is to do. Everything raises FileError.
+    """
+
+    def __init__(self, *, is_check: bool) -> None:
+        self._is_check = is_check
+        self._output: OutputFile | None = None
+        self._inherited: list[int] = []
+        self.specs: dict[str, AnySpec] = {}
+
+    def __enter__(self) -> LocalFiles:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._output is not None:
+            self._output.close()
+        for descriptor in self._inherited:
+            os.close(descriptor)
+
+    @property
+    def descriptors(self) -> list[int]:
+        return [spec.descriptor for spec in self.specs.values() if isinstance(spec, FileSpec)]
+
+    def open_input(self, path: str, *, block_size: int | None, accept_rc: list[int]) -> None:
+        """Read *path*. *accept_rc* is as for a command; all that counts of it is 141."""
+        accepted = [0, *(status for status in accept_rc if status == SIGPIPE_STATUS)]
+        kind = _look("read", path)
+        if kind is _Kind.NOTHING:
+            raise FileError("could not be read: there is no such file")
+        if kind is _Kind.STREAM:
+            _expect_access("read", path, os.R_OK)
+            self.specs["input"] = _dd("input", f"if={path}", block_size, accepted)
+        else:
+            self._inherit("input", _open("read", path, os.O_RDONLY), accepted)
+
+    def open_output(self, path: str, attributes: Attributes, *, block_size: int | None) -> None:
+        """Write *path*: in its place if it is a device or a FIFO, else beside it until `commit`."""
+        kind = _look("written", path)
+        if kind in (_Kind.BLOCK, _Kind.STREAM):
+            if attributes != Attributes():
+                raise FileError(f"is {kind.value}: mode, owner, group and backup are for regular files")
+            _expect_access("written", path, os.W_OK)
+        if kind is _Kind.STREAM:
+            self.specs["output"] = _dd("output", f"of={path}", block_size, [0])
+        elif kind is _Kind.BLOCK:
+            self._inherit("output", _open("written", path, os.O_WRONLY), [0])
+        else:
+            self._create(path, attributes)
+
+    def _inherit(self, role: str, descriptor: int, accept_rc: list[int]) -> None:
+        self._inherited.append(descriptor)
+        if not self._is_check:
+            self.specs[role] = FileSpec(role, descriptor, accept_rc)
+
+    def _create(self, path: str, attributes: Attributes) -> None:
+        folder, name = os.path.split(path)
+        if not name:
+            raise FileError("is the name of a directory: name a file in it")
+        _expect_folder(folder or ".")
+        if not self._is_check:
+            self._output = OutputFile(to_bytes(path), attributes)
+            temporary = self._output.temporary
+            self.specs["output"] = FileSpec(
+                "output",
+                self._output.descriptor,
+                [0],
+                None if temporary is None else temporary.decode("utf-8", "surrogateescape"),
+            )
+
+    def commit(self) -> str | None:
+        """Give the output file its name, if it is one that has to get it. Gives the path of the
+        backup, if there is one."""
+        backup = None if self._output is None else self._output.commit()
+        return None if backup is None else backup.decode("utf-8", "surrogateescape")
+
+
+def _look(done: str, path: str) -> _Kind:
+    try:
+        mode = os.stat(to_bytes(path)).st_mode
+    except FileNotFoundError:
+        return _Kind.NOTHING
+    except ValueError:
+        raise FileError(f"could not be {done}: no name of a file has such characters") from None
+    except OSError as error:
+        raise FileError(f"could not be {done}: {error.strerror}") from error
+    if stat.S_ISDIR(mode):
+        raise FileError("is a directory: name a file, or use tar in a command")
+    if stat.S_ISSOCK(mode):
+        raise FileError("is a socket: use a command that connects to it")
+    if stat.S_ISREG(mode):
+        return _Kind.REGULAR
+    return _Kind.BLOCK if stat.S_ISBLK(mode) else _Kind.STREAM
+
+
+def _expect_folder(folder: str) -> None:
+    shown = printable(folder)
+    if not os.path.isdir(to_bytes(folder)):
+        raise FileError(f"could not be written: there is no directory '{shown}'")
+    if not os.access(to_bytes(folder), os.W_OK | os.X_OK):
+        raise FileError(f"could not be written: who runs Ansible may not write in directory '{shown}'")
+
+
+def _expect_access(done: str, path: str, way: int) -> None:
+    """For a file that is opened elsewhere, and later."""
+    if not os.access(to_bytes(path), way):
+        raise FileError(f"could not be {done}: {os.strerror(errno.EACCES)}")
+
+
+def _open(done: str, path: str, flags: int) -> int:
+    try:
+        return os.open(to_bytes(path), flags)
+    except OSError as error:
+        raise FileError(f"could not be {done}: {error.strerror}") from error
+
+
+def _dd(role: str, file: str, block_size: int | None, accept_rc: list[int]) -> CommandSpec:
+    return CommandSpec(role, ["dd", file, f"bs={block_size or _DD_BLOCK}", "status=none"], accept_rc)

@@ -1,0 +1,314 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A file that gets its name only when all of it is there.
+
+General theory of operation. On Linux the file has no name while it is written (O_TMPFILE): it
+is gone when the last process that has it is, however that ends. `commit` links it into its
+folder under a hidden name, for link does not replace anything, and renames it over whatever has
+its name so far. Where the file system has no such files, it has the hidden name from the
+beginning, and whoever made it has to remove it.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.text import printable
+
+_O_TMPFILE: int | None = getattr(os, "O_TMPFILE", None)
+#: Who may write in a folder need not be allowed to list it.
+_O_FOLDER = os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
+#: What file systems and kernels without O_TMPFILE say.
+_NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
+#: What is said where there are no hard links, or none to another user's file.
+_NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
+#: While it is written, and before it has its own.
+_PRIVATE = 0o600
+_LARGEST_ID = (1 << 32) - 2
+
+
+class FileError(Exception):
+    """The file can not be used. The words are what follows its name in a sentence."""
+
+
+class Attributes(NamedTuple):
+    """What the user wants of the file: *mode* as a number or as symbols, *owner* and *group* as
+    numbers, *backup* of what it replaces. None is what the file would have without a word."""
+
+    mode: int | str | None = None
+    owner: int | None = None
+    group: int | None = None
+    backup: bool = False
+
+
+def parse_attributes(options: Mapping[str, Any]) -> Attributes:
+    """From the task's options. Raises ValueError with a sentence."""
+    return Attributes(
+        mode=None if options["mode"] is None else _parse_mode(options["mode"]),
+        owner=_parse_id("owner", "user", options["owner"], lambda name: pwd.getpwnam(name).pw_uid),
+        group=_parse_id("group", "group", options["group"], lambda name: grp.getgrnam(name).gr_gid),
+        backup=options["backup"],
+    )
+
+
+def _parse_mode(given: Any) -> int | str:
+    """As copy takes it: a number, the digits of an octal one, or symbols."""
+    try:
+        mode = given if isinstance(given, int) else int(given, 8)
+        is_mode = 0 <= mode <= 0o7777 and not isinstance(given, bool)
+    except (TypeError, ValueError):
+        mode, is_mode = given, _is_symbolic(given)
+    if not is_mode:
+        raise ValueError(f"mode: '{given}' is neither octal, such as '0640', nor symbolic, such as u=rw,g=r")
+    return mode
+
+
+def _is_symbolic(given: Any) -> bool:
+    try:
+        return bool(given) and _from_symbols(given, 0) >= 0
+    except (AttributeError, ValueError):
+        return False
+
+
+def _from_symbols(symbols: str, base: int) -> int:
+    status = SimpleNamespace(st_mode=stat.S_IFREG | base)
+    return int(AnsibleModule._symbolic_mode_to_octal(status, symbols))
+
+
+def _parse_id(option: str, kind: str, name: str | None, look_up: Callable[[str], int]) -> int | None:
+    if name is None:
+        return None
+    try:
+        number = int(name) if name.isdecimal() else look_up(name)
+    except KeyError:
+        number = -1
+    if not 0 <= number <= _LARGEST_ID:
+        raise ValueError(f"{option}: there is no {kind} '{name}' on the controller")
+    return number
+
+
+@contextmanager
+def _in_words(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FileError(f"{what}: {error.strerror}") from error
+
+
+class OutputFile:
+    """A new file in the place of *path*, but not yet there: `commit` puts it there, and without
+    that it is gone after `close`. Raises FileError.
+
+    *descriptor* is open for writing. *temporary* is the path that has to be removed should this
+    process not live to do it; None for a file without a name.
+    """
+
+    def __init__(self, path: bytes, attributes: Attributes) -> None:
+        self._path = path
+        self._attributes = attributes
+        folder, self._name = os.path.split(path)
+        with _in_words("could not be written"):
+            self._folder = os.open(folder or b".", _O_FOLDER)
+            try:
+                self.descriptor, self._hidden = self._create()
+            except OSError:
+                os.close(self._folder)
+                raise
+        self.temporary = None if self._hidden is None else os.path.join(os.path.abspath(folder), self._hidden)
+        try:
+            self._give_away()
+        except FileError:
+            self.close()
+            raise
+
+    def _create(self) -> tuple[int, bytes | None]:
+        """A descriptor, and the name if it has to have one."""
+        descriptor = self._create_unnamed()
+        if descriptor is not None:
+            return descriptor, None
+        name = _hidden_name()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        return os.open(name, flags, _PRIVATE, dir_fd=self._folder), name
+
+    def _create_unnamed(self) -> int | None:
+        if _O_TMPFILE is None or not os.path.isdir("/proc/self/fd"):
+            return None
+        try:
+            return os.open(b".", _O_TMPFILE | os.O_WRONLY, _PRIVATE, dir_fd=self._folder)
+        except OSError as error:
+            if error.errno in _NO_TMPFILE:
+                return None
+            raise
+
+    def _give_away(self) -> None:
+        """Now, so that it is known before anything connects whether this user may do that."""
+        owner, group = (-1 if number is None else number for number in self._attributes[1:3])
+        if (owner, group) != (-1, -1):
+            with _in_words("could not be given to that owner and group"):
+                os.fchown(self.descriptor, owner, group)
+
+    def commit(self) -> bytes | None:
+        """Put it there, whole and with its mode. Gives the path of the backup, if there is one."""
+        with _in_words("was written, but could not be given its mode and owner"):
+            old = self._find_old()
+            self._set_attributes(old)
+            os.fsync(self.descriptor)
+        with _in_words("was written, but could not be given its name"):
+            self._hidden = self._hidden or self._link()
+            backup = self._rename(self._hidden, old)
+            self._hidden = None
+            self._sync_folder()
+        return backup
+
+    def close(self) -> None:
+        if self._hidden is not None:
+            self._remove(self._hidden)
+        os.close(self.descriptor)
+        os.close(self._folder)
+
+    # Attributes
+
+    def _find_old(self) -> os.stat_result | None:
+        try:
+            return os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def _set_attributes(self, old: os.stat_result | None) -> None:
+        """Those of the file that is replaced, as far as this user may give them, but for what
+        was asked for. A symbolic link is replaced as if nothing had been there."""
+        base = 0o666 & ~_umask()
+        if old is not None and stat.S_ISREG(old.st_mode):
+            base = stat.S_IMODE(old.st_mode)
+            if not self._take_owner(old):
+                base &= 0o777
+            elif self._attributes.mode is None:
+                self._take_attributes()
+        self._set_mode(base)
+
+    def _take_owner(self, old: os.stat_result) -> bool:
+        """Whether it got both the owner and the group of *old* where none was asked for."""
+        owner = old.st_uid if self._attributes.owner is None else -1
+        group = old.st_gid if self._attributes.group is None else -1
+        try:
+            os.fchown(self.descriptor, owner, group)
+        except PermissionError:
+            self._take_group(group)
+            return False
+        return True
+
+    def _take_group(self, group: int) -> None:
+        try:
+            os.fchown(self.descriptor, -1, group)
+        except PermissionError:
+            pass  # as with copy, the file is this user's from now on
+
+    def _take_attributes(self) -> None:
+        """Access lists, security labels and the like."""
+        shutil.copystat(self._path, self._reference)
+        os.utime(self._reference)
+
+    @property
+    def _reference(self) -> bytes:
+        """A path that leads to the file, whether it has a name or not."""
+        return self.temporary or b"/proc/self/fd/%d" % self.descriptor
+
+    def _set_mode(self, base: int) -> None:
+        wanted = self._attributes.mode
+        mode = _from_symbols(wanted, base) if isinstance(wanted, str) else base if wanted is None else wanted
+        try:
+            os.fchmod(self.descriptor, mode)
+        except PermissionError:
+            # There are file systems without modes; they matter only to who asks for one.
+            if wanted is not None:
+                raise
+
+    # Names
+
+    def _link(self) -> bytes:
+        name = _hidden_name()
+        # With descriptors of folders Python calls linkat, which alone can follow this link.
+        os.link(
+            self._reference, name,
+            src_dir_fd=self._folder, dst_dir_fd=self._folder, follow_symlinks=True,
+        )  # fmt: skip
+        return name
+
+    def _rename(self, hidden: bytes, old: os.stat_result | None) -> bytes | None:
+        backup = self._back_up() if self._attributes.backup and old is not None else None
+        try:
+            os.rename(hidden, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        except OSError:
+            if backup is not None:
+                self._remove(backup)
+            raise
+        return None if backup is None else os.path.join(os.path.dirname(self._path), backup)
+
+    def _back_up(self) -> bytes:
+        """Another name for what is replaced, made like copy's: nothing is missing at any time."""
+        moment = time.strftime("%Y-%m-%d@%H:%M:%S~").encode("ascii")
+        name = b"%b.%d.%b" % (self._name, os.getpid(), moment)
+        with _in_words(f"was written, but the old file could not be kept as '{_shown(name)}'"):
+            try:
+                os.link(
+                    self._name, name,
+                    src_dir_fd=self._folder, dst_dir_fd=self._folder, follow_symlinks=False,
+                )  # fmt: skip
+            except OSError as error:
+                if error.errno not in _NO_LINK:
+                    raise
+                self._copy_old(name)
+        return name
+
+    def _copy_old(self, name: bytes) -> None:
+        try:
+            path = os.path.join(os.path.dirname(self._path), name)
+            shutil.copy2(self._path, path, follow_symlinks=False)
+        except OSError:
+            self._remove(name)
+            raise
+
+    def _remove(self, name: bytes) -> None:
+        try:
+            os.unlink(name, dir_fd=self._folder)
+        except FileNotFoundError:
+            pass  # the local endpoint has removed it, or it was never made
+
+    def _sync_folder(self) -> None:
+        """The name is to survive a power cut, too."""
+        try:
+            folder = os.open(b".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._folder)
+        except PermissionError:
+            return  # it may be written, but not be listed
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _hidden_name() -> bytes:
+    """Not made of the file's own name, which may be as long as a name can be."""
+    return b".socketpipe-" + secrets.token_hex(8).encode("ascii")
+
+
+def _shown(name: bytes) -> str:
+    return printable(name.decode("utf-8", "surrogateescape"))
+
+
+def _umask() -> int:
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask

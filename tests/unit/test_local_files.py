@@ -1,0 +1,225 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Local files: which are read and written how, and which are refused before anything connects."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
+    CommandSpec,
+    FileSpec,
+)
+from ansible_collections.dds.socketpipe.plugins.plugin_utils import _output_file
+from ansible_collections.dds.socketpipe.plugins.plugin_utils._local_files import LocalFiles
+from ansible_collections.dds.socketpipe.plugins.plugin_utils._output_file import (
+    Attributes,
+    FileError,
+)
+
+CHECKED = pytest.mark.parametrize("is_check", [False, True], ids=["run", "check mode"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder with one of each: a file, a directory, a FIFO, a socket, and links."""
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "to directory").symlink_to("directory")
+    (tmp_path / "to null").symlink_to("/dev/null")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(tmp_path / "socket"))
+        yield tmp_path
+
+
+@pytest.fixture
+def locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a user who may do nothing; the tests may be root, who may."""
+    monkeypatch.setattr(os, "access", lambda path, way: False)
+
+
+def open_input(files: LocalFiles, path: Path | str, **options: Any) -> None:
+    files.open_input(str(path), **{"block_size": None, "accept_rc": [0], **options})
+
+
+def open_output(files: LocalFiles, path: Path | str, **options: Any) -> None:
+    files.open_output(str(path), **{"attributes": Attributes(), "block_size": None, **options})
+
+
+OPEN: dict[str, Callable[..., None]] = {"input": open_input, "output": open_output}
+
+
+# How each is read or written
+
+
+@pytest.mark.parametrize("accept_rc", [[0], [0, 1], [0, 1, 141], []])
+def test_a_file_is_read_by_the_endpoint(folder: Path, accept_rc: list[int]) -> None:
+    """Of the accepted statuses only the broken pipe's goes there."""
+    with LocalFiles(is_check=False) as files:
+        open_input(files, folder / "file", accept_rc=accept_rc)
+        (descriptor,) = files.descriptors
+        assert files.specs == {"input": FileSpec("input", descriptor, [0, 141] if 141 in accept_rc else [0])}
+        assert os.read(descriptor, 10) == b"content"
+
+
+def test_a_file_is_written_by_the_endpoint_and_gets_its_name_later(folder: Path) -> None:
+    with LocalFiles(is_check=False) as files:
+        open_output(files, folder / "file", attributes=Attributes(backup=True))
+        (descriptor,) = files.descriptors
+        assert files.specs == {"output": FileSpec("output", descriptor, [0])}
+        os.write(descriptor, b"new")
+        assert (folder / "file").read_bytes() == b"content"
+        backup = files.commit()
+    assert (folder / "file").read_bytes() == b"new"
+    assert Path(backup or "").read_bytes() == b"content"
+
+
+def test_the_endpoint_is_told_of_a_name_that_it_has_to_remove(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_output_file, "_O_TMPFILE", None)
+    before = set(os.listdir(folder))
+    with LocalFiles(is_check=False) as files:
+        open_output(files, folder / "new")
+        spec = files.specs["output"]
+        assert isinstance(spec, FileSpec)
+        assert {os.path.basename(spec.temporary or "")} == set(os.listdir(folder)) - before
+    assert set(os.listdir(folder)) == before
+
+
+@pytest.mark.parametrize("name", ["fifo", "to null", "/dev/null", "/dev/zero"])
+@pytest.mark.parametrize(("block_size", "shown"), [(None, 1 << 20), (32768, 32768)])
+def test_a_device_or_a_fifo_is_left_to_dd(
+    folder: Path, name: str, block_size: int | None, shown: int
+) -> None:
+    path = os.path.join(folder, name)
+    with LocalFiles(is_check=False) as files:
+        open_input(files, path, block_size=block_size, accept_rc=[0, 2, 141])
+        open_output(files, path, block_size=block_size)
+        last = [f"bs={shown}", "status=none"]
+        assert files.specs == {
+            "input": CommandSpec("input", ["dd", f"if={path}", *last], [0, 141]),
+            "output": CommandSpec("output", ["dd", f"of={path}", *last], [0]),
+        }
+        assert files.descriptors == []
+        assert files.commit() is None
+
+
+@pytest.mark.parametrize("name", [os.fsdecode(b"\xff"), "a b", "two\nlines", "-"])
+def test_any_name_will_do(folder: Path, name: str) -> None:
+    path = os.path.join(folder, name)
+    with LocalFiles(is_check=False) as files:
+        open_output(files, path)
+        files.commit()
+    with LocalFiles(is_check=False) as files:
+        open_input(files, path)
+
+
+def test_nothing_is_open_in_the_end(folder: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    with LocalFiles(is_check=False) as files:
+        open_input(files, folder / "file")
+        open_output(files, folder / "new")
+        with pytest.raises(FileError):
+            open_output(files, folder / "directory")
+    assert os.listdir("/proc/self/fd") == before
+
+
+# What is refused
+
+
+@CHECKED
+@pytest.mark.parametrize(
+    ("role", "name", "words"),
+    [
+        ("input", "nowhere", "could not be read: there is no such file"),
+        ("input", "dangling", "could not be read: there is no such file"),
+        ("input", "", "could not be read: there is no such file"),
+        ("input", "{}/file/x", "could not be read: Not a directory"),
+        ("input", "{}/loop", "could not be read: Too many levels of symbolic links"),
+        ("input", "{}/a\0b", "could not be read: no name of a file has such characters"),
+        ("input", "{}/\ud800", "could not be read: no name of a file has such characters"),
+        ("input", "{}/directory", "is a directory: name a file, or use tar in a command"),
+        ("input", "{}/socket", "is a socket: use a command that connects to it"),
+        ("output", "{}/directory", "is a directory: name a file, or use tar in a command"),
+        ("output", "{}/to directory", "is a directory: name a file, or use tar in a command"),
+        ("output", "{}/socket", "is a socket: use a command that connects to it"),
+        ("output", "{}/nowhere/", "is the name of a directory: name a file in it"),
+        ("output", "{}/nowhere/x", "could not be written: there is no directory '{}/nowhere'"),
+        ("output", "{}/file/x", "could not be written: Not a directory"),
+        ("output", "{}/loop", "could not be written: Too many levels of symbolic links"),
+        ("output", "{}/" + "n" * 256, "could not be written: File name too long"),
+        ("output", "{}/a\0b", "could not be written: no name of a file has such characters"),
+        ("output", "", "is the name of a directory: name a file in it"),
+    ],
+)
+def test_what_can_not_be_is_refused_in_words(
+    folder: Path, role: str, name: str, words: str, is_check: bool
+) -> None:
+    before = os.listdir(folder)
+    expected = re.escape(words.format(folder))
+    with pytest.raises(FileError, match=f"^{expected}$"), LocalFiles(is_check=is_check) as files:
+        OPEN[role](files, name.format(folder))
+    assert os.listdir(folder) == before
+
+
+@CHECKED
+@pytest.mark.usefixtures("locked")
+@pytest.mark.parametrize(
+    ("role", "name", "words"),
+    [
+        ("input", "fifo", "could not be read: Permission denied"),
+        ("output", "fifo", "could not be written: Permission denied"),
+        ("output", "new", "could not be written: who runs Ansible may not write in directory '{}'"),
+        ("output", "file", "could not be written: who runs Ansible may not write in directory '{}'"),
+    ],
+)
+def test_what_may_not_be_done_is_refused_in_words(
+    folder: Path, role: str, name: str, words: str, is_check: bool
+) -> None:
+    expected = re.escape(words.format(folder))
+    with pytest.raises(FileError, match=f"^{expected}$"), LocalFiles(is_check=is_check) as files:
+        OPEN[role](files, folder / name)
+
+
+@CHECKED
+@pytest.mark.parametrize(
+    "attributes",
+    [Attributes(mode=0o600), Attributes(owner=0), Attributes(group=0), Attributes(backup=True)],
+)
+def test_a_device_has_no_attributes_to_be_given(folder: Path, attributes: Attributes, is_check: bool) -> None:
+    words = "^is a character device or a FIFO: mode, owner, group and backup are for regular files$"
+    with pytest.raises(FileError, match=words), LocalFiles(is_check=is_check) as files:
+        open_output(files, "/dev/null", attributes=attributes)
+
+
+# Check mode
+
+
+def test_check_mode_writes_nothing_and_leaves_nothing_to_the_endpoint(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_output_file, "_O_TMPFILE", None)
+    before = os.listdir(folder)
+    with LocalFiles(is_check=True) as files:
+        open_input(files, folder / "file")
+        open_output(files, folder / "new")
+        assert (files.specs, files.descriptors) == ({}, [])
+        assert os.listdir(folder) == before
+
+
+def test_check_mode_knows_of_dd(folder: Path) -> None:
+    """So that it is looked for."""
+    with LocalFiles(is_check=True) as files:
+        open_input(files, folder / "fifo")
+        assert set(files.specs) == {"input"}
