@@ -251,7 +251,7 @@ EXAMPLES = r"""
 - name: Pull a database dump over a network that others can read
   dds.socketpipe.socketpipe:
     remote: pg_dump -Fc shop
-    output: dd of=/backup/shop.dump bs=1M
+    output_file: /backup/shop.dump
     encrypt: true
     checksum: sha256
 
@@ -401,14 +401,16 @@ bytes_received:
   returned: when the commands ran
 checksum_sent:
   description: >-
-    The checksum, hexadecimal, of what O(input) wrote and O(remote) read. V(none) if not all of it was read.
+    The checksum, hexadecimal, of what O(input) or O(input_file) gave and O(remote) read. V(none) if not
+    all of it was read.
   type: str
-  returned: when O(checksum) was asked for and O(input) ran
+  returned: when O(checksum) was asked for and there was an input
 checksum_received:
   description: >-
-    The checksum, hexadecimal, of what O(remote) wrote and O(output) read. V(none) if not all of it was read.
+    The checksum, hexadecimal, of what O(remote) wrote and O(output) or O(output_file) took. V(none) if
+    not all of it was read.
   type: str
-  returned: when O(checksum) was asked for and O(output) ran
+  returned: when O(checksum) was asked for and there was an output
 path:
   description: How the two machines were connected.
   type: dict
