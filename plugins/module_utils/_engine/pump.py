@@ -261,16 +261,16 @@ class PumpedReader(PumpedConnection):
 
 def _open_pair() -> Tuple[socket.socket, socket.socket]:
     """The two ends of a TCP connection inside this machine: ours, and the command's."""
-    try:
-        return _connect_inside(socket.AF_INET, "127.0.0.1")
-    except OSError:
-        pass
-    try:
-        return _connect_inside(socket.AF_INET6, "::1")
-    except OSError as error:
-        raise ResourceError(
-            f"it could not connect to itself, as encrypt and checksum need: {error.strerror or error}"
-        ) from None
+    failures = []
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        try:
+            return _connect_inside(family, address)
+        except OSError as error:
+            failures.append(f"{address}: {error.strerror or error}")
+    raise ResourceError(
+        f"it could not connect to itself, as encrypt and checksum need it: {', '.join(failures)}; "
+        "is the loopback interface up?"
+    )
 
 
 def _connect_inside(family: int, address: str) -> Tuple[socket.socket, socket.socket]:

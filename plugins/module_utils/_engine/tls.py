@@ -42,7 +42,16 @@ def encrypted(identity: Identity) -> Wrap:
         server = _context(ssl.PROTOCOL_TLS_SERVER, identity)
     except (OSError, ValueError) as error:
         raise ResourceError(f"encrypt is not possible: {error}") from None
+    if not _is_allowed(client):
+        raise ResourceError("encrypt needs TLS 1.3, which the system's policy for OpenSSL does not allow")
     return lambda sock, is_connector: TlsStream(sock, client if is_connector else server, is_connector)
+
+
+def _is_allowed(context: ssl.SSLContext) -> bool:
+    """Whether what the system's configuration has made of *context* can speak TLS 1.3."""
+    largest = context.maximum_version
+    has_version = largest in (ssl.TLSVersion.MAXIMUM_SUPPORTED, ssl.TLSVersion.TLSv1_3)
+    return has_version and any(cipher["protocol"] == "TLSv1.3" for cipher in context.get_ciphers())
 
 
 def _context(protocol: int, identity: Identity) -> ssl.SSLContext:
