@@ -18,7 +18,7 @@ import pytest
 from harness.ansible import MODULE, Ansible, TaskResult
 from harness.network import Target
 
-BLOCKS = 8192
+BLOCKS = 4096
 SIZE = BLOCKS * 256 * 1024
 WRITER = f"dd if=/dev/zero bs=256k count={BLOCKS}"
 READER = "dd of=/dev/null bs=256k"
@@ -62,7 +62,6 @@ def test_encryption_and_checksums_are_fast(
     kinds: dict[str, dict[str, object]] = {
         "encrypt": {"encrypt": True},
         "checksum: sha256": {"checksum": "sha256"},
-        "both": {"encrypt": True, "checksum": "sha256"},
     }
     rates: dict[str, list[float]] = {name: [] for name in ("ssh", *kinds)}
     for _run in range(RUNS):
@@ -71,7 +70,7 @@ def test_encryption_and_checksums_are_fast(
             rates[name].append(through_session(ansible, target, options))
     openssl = of_openssl(tmp_path)
     with capsys.disabled():
-        print(f"\n2 GiB, medians of {RUNS} runs each, in MB/s:")
+        print(f"\n1 GiB, medians of {RUNS} runs each, in MB/s:")
         for name, found in rates.items():
             ratio = median(found) / median(rates["ssh"])
             print(f"{name}: {median(found):.0f} ({min(found):.0f}-{max(found):.0f}), {ratio:.2f} times ssh")

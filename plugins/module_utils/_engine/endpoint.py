@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Union
 
-from .checksum import new_checksum
 from .command import Command, find_executable
 from .control import Message
 from .data import DataConnection
@@ -31,13 +30,11 @@ from .errors import (
     ResourceError,
     SessionError,
 )
-from .file import File
 from .guard import TERM_GRACE, Guard
 from .handshake import Side
 from .loop import HANGUP, Loop, was_reset
 from .meeting import Meeting, Opened
 from .peer import Peer
-from .pump import PumpedReader, PumpedWriter
 from .specification import READER, WRITER, AnySpec, CommandSpec, FileSpec, Specification
 
 #: Seconds that commands have to notice that their connection broke, and to say so.
@@ -55,7 +52,13 @@ RESET_DELAY = 1.0
 
 Event = Dict[str, Any]
 #: What plays a role: a process, or a thread with a file.
-Player = Union[Command, File]
+# The target compiles every file that is imported, for each task anew: what few sessions need is
+# imported where they do.
+if TYPE_CHECKING:
+    from .file import File
+    from .pump import PumpedReader
+
+Player = Union[Command, "File"]
 
 
 class Endpoint:
@@ -196,6 +199,8 @@ class Endpoint:
     def _writing_side(self, direction: str, opened: Opened) -> DataConnection:
         if not self._spec.is_pumped:
             return opened.connection
+        from .pump import PumpedWriter
+
         return PumpedWriter(
             self.loop,
             opened,
@@ -207,6 +212,8 @@ class Endpoint:
     def _reading_side(self, direction: str, opened: Opened) -> DataConnection:
         if not self._spec.is_pumped:
             return opened.connection
+        from .pump import PumpedReader
+
         reader = self._pumped[direction] = PumpedReader(
             self.loop,
             opened,
@@ -217,8 +224,12 @@ class Endpoint:
 
     def _new_checksum(self) -> Any:
         name = self._spec.checksum
+        if name is None:
+            return None
+        from .checksum import new_checksum
+
         try:
-            return None if name is None else new_checksum(name)
+            return new_checksum(name)
         except ValueError:
             raise ResourceError(f"its Python knows no checksum '{name}'") from None
 
@@ -258,6 +269,8 @@ class Endpoint:
             self._command_ended(spec.role)
 
         if isinstance(spec, FileSpec):
+            from .file import File
+
             return File(spec, self.loop, stdin=stdin, stdout=stdout, on_exit=on_exit)
         return Command(spec, self.loop, stdin=stdin, stdout=stdout, on_exit=on_exit)
 

@@ -30,6 +30,8 @@ _DAMAGE = "look for what damages data between the two machines, or for somebody 
 _UNENDED = "did not end when it was told to"
 #: The status of a file whose reader ended before it, and of a command that SIGPIPE ended.
 _BROKEN_PIPE = 141
+#: Characters of a command's words in a sentence; all of them are in its stderr.
+LONGEST_LINE = 300
 #: What the system says of each error.
 _SYSTEM_WORDS = frozenset(os.strerror(number) for number in errno.errorcode if number)
 #: How a program speaks of its own errors: its name, a colon, the words.
@@ -133,7 +135,8 @@ def significant_line(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     of_system = [line for line in lines if any(words in line for words in _SYSTEM_WORDS)]
     of_program = [line for line in lines if _ERROR_LINE.match(line)]
-    return (of_system or of_program or lines[-1:] or [""])[0]
+    line = (of_system or of_program or lines[-1:] or [""])[0]
+    return line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + " ..."
 
 
 def _reason_failure(reason: Report, reports: Dict[str, Report], scene: Scene) -> str:
