@@ -38,8 +38,7 @@ FOREIGN = make_identities()
 #: What the two ends of a session do with a connected socket.
 LOCAL, REMOTE = encrypted(IDENTITIES[Side.LOCAL]), encrypted(IDENTITIES[Side.REMOTE])
 
-#: The content types of TLS records.
-CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, ENCRYPTED = 20, 21, 22, 23
+#: Of a TLS record; its last two bytes are the length of what follows.
 HEADER_SIZE = 5
 #: Two bytes of alert, one of content type and 16 of tag, after the header.
 CLOSE_NOTIFY_SIZE = 24
@@ -357,7 +356,7 @@ def showing(identity: Identity) -> Secure:
 
     def secure(sock: socket.socket, is_connector: bool) -> socket.socket:
         context = context_of(identity, is_connector=is_connector)
-        return context.wrap_socket(sock, server_side=not is_connector)
+        return context.wrap_socket(sock, server_side=not is_connector, suppress_ragged_eofs=False)
 
     return secure
 

@@ -56,6 +56,7 @@ class Pump:
         self._on_break = on_break
         self._buffer = memoryview(bytearray(BLOCK))
         self._is_stopped = False
+        self._is_due = False  # another turn, without a word of poll
         self._waits: Optional[bool] = None  # what is watched fits this: for the sink, or the source
         self.has_ended = False
         self.moved = 0  # bytes taken from the source
@@ -102,7 +103,13 @@ class Pump:
             if self._sink.has_unsent or self.has_ended or not self._move_block():
                 return
         # Poll may not tell of the rest: a stream can have taken it from its socket already.
-        self._loop.call_soon(self._step)
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_due = False
+        self._step()
 
     def _move_block(self) -> bool:
         """Whether there was something to be moved."""
@@ -151,6 +158,7 @@ class PumpedConnection(DataConnection):
     ) -> None:
         super().__init__(command, handshake_sent=0, handshake_received=0, is_connector=False)
         self._network = opened.connection
+        self._is_broken_off = False
         self._on_damage = on_damage
         self._pump = Pump(loop, source, sink, checksum=checksum, on_end=self._ended, on_break=self._broke)
 
@@ -173,7 +181,7 @@ class PumpedConnection(DataConnection):
 
     @property
     def is_broken(self) -> bool:
-        return self._disconnected or self._network.is_broken
+        return self._is_broken_off or self._network.is_broken
 
     def limit_rate(self, rate: int) -> None:
         self._network.limit_rate(rate)
@@ -182,10 +190,11 @@ class PumpedConnection(DataConnection):
         return self._pump.digest()
 
     def disconnect(self) -> None:
+        """As that of direct mode it may be asked for again, for a system may refuse it for now."""
+        self._is_broken_off = True
         self._pump.stop()
         self._break_inside()
         self._network.disconnect()
-        self._disconnected = True
 
     def close(self, *, whole: bool) -> None:
         self._pump.stop()
@@ -281,8 +290,8 @@ def _connect_inside(family: int, address: str) -> Tuple[socket.socket, socket.so
         ours.settimeout(CONNECT_TIMEOUT)
         ours.connect(listener.getsockname())
         while True:
-            theirs = listener.accept()[0]
-            if theirs.getpeername() == ours.getsockname():
+            theirs, address = listener.accept()
+            if address == ours.getsockname():
                 break
             theirs.close()  # somebody else on this machine
     ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
