@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from harness.ansible import MODULE, Ansible, Run, TaskResult
 from harness.network import Keys, Target, enter_own_network, processes_here
+from harness.users import etc_with_users
 from harness.waiting import wait_until
 
 
@@ -41,6 +42,12 @@ def make_target(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture(scope="session")
 def shared_target(make_target: Callable[..., Target]) -> Target:
     return make_target()
+
+
+@pytest.fixture(scope="session")
+def users_target(make_target: Callable[..., Target]) -> Target:
+    """A target with users of its own, those of `harness.users`."""
+    return make_target(etc=etc_with_users())
 
 
 @pytest.fixture

@@ -1,17 +1,15 @@
 # Copyright (c) 2026, dds.socketpipe contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""TLS with an attacker in it: between two streams, between two endpoints, or in place of one."""
+"""TLS with an attacker in it: between two streams, or in place of an endpoint."""
 
 from __future__ import annotations
 
 import contextlib
-import selectors
 import socket
 import ssl
 import sys
 import tempfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,8 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.tls import 
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._identities import make_identities
 
 from harness.by_hand import Secure
-from harness.middlebox import Relay
-from harness.sockets import reset, tcp_pair
+from harness.middlebox import record_size
+from harness.sockets import tcp_pair
 from harness.waiting import wait_until
 
 #: Made once, for it is what takes the time.
@@ -38,8 +36,6 @@ FOREIGN = make_identities()
 #: What the two ends of a session do with a connected socket.
 LOCAL, REMOTE = encrypted(IDENTITIES[Side.LOCAL]), encrypted(IDENTITIES[Side.REMOTE])
 
-#: Of a TLS record; its last two bytes are the length of what follows.
-HEADER_SIZE = 5
 #: Two bytes of alert, one of content type and 16 of tag, after the header.
 CLOSE_NOTIFY_SIZE = 24
 
@@ -48,16 +44,10 @@ def split_records(wire: bytes) -> list[bytes]:
     """The TLS records of *wire*; the last one may be incomplete."""
     records = []
     while wire:
-        size = HEADER_SIZE + int.from_bytes(wire[3:HEADER_SIZE], "big")
+        size = record_size(wire)
         records.append(wire[:size])
         wire = wire[size:]
     return records
-
-
-def flipped(data: bytes, offset: int, bit: int = 0) -> bytes:
-    changed = bytearray(data)
-    changed[offset] ^= 1 << bit
-    return bytes(changed)
 
 
 # Two streams, and the test as what is between them
@@ -125,7 +115,8 @@ class End:
         self._far.close()
 
 
-Change = Callable[[End, bytes], bytes]
+#: Makes of what an end said what arrives at the other one.
+Carry = Callable[[End, bytes], bytes]
 
 
 class Line:
@@ -146,21 +137,21 @@ class Line:
     def peer_of(self, end: End) -> End:
         return self.listener if end is self.connector else self.connector
 
-    def run(self, change: Change = lambda sender, wire: wire) -> Line:
-        """Pass all on, changed by *change*, until nobody says anything more."""
+    def run(self, carry: Carry = lambda sender, wire: wire) -> Line:
+        """Pass all on, as *carry* has it, until nobody says anything more."""
         for end in self.ends:
             end.step()
         is_moving = True
         while is_moving:
-            is_moving = any(self._pass(*self.in_order(way), change) for way in (True, False))
+            is_moving = any(self._pass(*self.in_order(way), carry) for way in (True, False))
         return self
 
     @staticmethod
-    def _pass(sender: End, receiver: End, change: Change) -> bool:
+    def _pass(sender: End, receiver: End, carry: Carry) -> bool:
         had_hung_up = sender.has_hung_up
         wire = sender.sent()
         if wire:
-            receiver.give(change(sender, wire))
+            receiver.give(carry(sender, wire))
         if sender.has_hung_up and not had_hung_up:
             receiver.give_fin()
         return bool(wire)
@@ -219,133 +210,6 @@ def stream_pair(connector: Wrap, listener: Wrap) -> tuple[Stream, Stream]:
 
     wait_until(have_heard, "both ends hear each other")
     return pair
-
-
-# Two endpoints, and a relay between them that changes what it passes on
-
-
-class Tamper:
-    """What a relay does to one way of one connection. This one does nothing."""
-
-    #: Whether FIN is to be sent now, and all the rest to be swallowed.
-    is_over = False
-
-    def change(self, data: bytes) -> bytes:
-        """What is passed on for *data*, the next piece."""
-        return data
-
-
-class Flip(Tamper):
-    """Flips a bit of the byte at *offset*."""
-
-    def __init__(self, offset: int, bit: int = 0) -> None:
-        self._left = offset
-        self._bit = bit
-
-    def change(self, data: bytes) -> bytes:
-        left, self._left = self._left, self._left - len(data)
-        return flipped(data, left, self._bit) if 0 <= left < len(data) else data
-
-
-class FlipWhenTold(Tamper):
-    """Flips a bit of what comes next after `now` was set."""
-
-    def __init__(self) -> None:
-        self.now = threading.Event()
-
-    def change(self, data: bytes) -> bytes:
-        if not self.now.is_set():
-            return data
-        self.now.clear()
-        return flipped(data, len(data) // 2)
-
-
-class Truncate(Tamper):
-    """Ends it after *size* bytes."""
-
-    def __init__(self, size: int) -> None:
-        self._left = size
-
-    def change(self, data: bytes) -> bytes:
-        passed = data[: self._left]
-        self._left -= len(passed)
-        self.is_over = not self._left
-        return passed
-
-
-class TruncateRecord(Tamper):
-    """Ends it *inside* bytes after the beginning of the first TLS record that *is_chosen*, which is
-    asked with the record's number, from 0, and its size."""
-
-    def __init__(self, is_chosen: Callable[[int, int], bool], inside: int = 0) -> None:
-        self._is_chosen = is_chosen
-        self._inside = inside
-        self._held = bytearray()
-        self._number = 0
-
-    def change(self, data: bytes) -> bytes:
-        self._held += data
-        passed = bytearray()
-        while not self.is_over and self._size() <= len(self._held):
-            size = self._size()
-            self.is_over = self._is_chosen(self._number, size)
-            passed += self._held[: self._inside if self.is_over else size]
-            del self._held[:size]
-            self._number += 1
-        return bytes(passed)
-
-    def _size(self) -> int:
-        """Of the first record; a header at least."""
-        return HEADER_SIZE + int.from_bytes(self._held[3:HEADER_SIZE], "big")
-
-
-#: The number of a connection, 0 for the control connection, and whether the connector speaks.
-Way = tuple[int, bool]
-
-
-class TamperingRelay(Relay):
-    """Passes connections on, each way through what *tampers* has for it."""
-
-    def __init__(self, port: int, tampers: dict[Way, Tamper]) -> None:
-        self._tampers = tampers
-        super().__init__(port)
-
-    def relay(self, inside: socket.socket, outside: socket.socket, number: int) -> Callable[[], None]:
-        ways = {
-            inside: (outside, self._tampers.get((number, True), Tamper())),
-            outside: (inside, self._tampers.get((number, False), Tamper())),
-        }
-        return lambda: _pass_on(ways)
-
-
-def _pass_on(ways: dict[socket.socket, tuple[socket.socket, Tamper]]) -> None:
-    with selectors.DefaultSelector() as selector:
-        for source in ways:
-            selector.register(source, selectors.EVENT_READ)
-        try:
-            while selector.get_map():
-                for key, _events in selector.select():
-                    source: Any = key.fileobj
-                    if not _pass_piece(source, *ways[source]):
-                        selector.unregister(source)
-        except OSError:
-            # What was reset by one of the machines is reset towards both.
-            for sock in ways:
-                reset(sock)
-    for sock in ways:
-        sock.close()
-
-
-def _pass_piece(source: socket.socket, other: socket.socket, tamper: Tamper) -> bool:
-    """Whether *source* may have more."""
-    data = source.recv(1 << 16)
-    if tamper.is_over:
-        return bool(data)
-    if data:
-        other.sendall(tamper.change(data))
-    if tamper.is_over or not data:
-        other.shutdown(socket.SHUT_WR)
-    return bool(data)
 
 
 # One endpoint, and its peer played by hand

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, dds.socketpipe contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What others can do to a session: read the wire, change what is on it, and look for its secrets."""
+"""What others can do to a session: read the wire, get in the way, and look for its secrets."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ import base64
 import os
 import re
 import select
-import selectors
 import socket
 import struct
 import subprocess
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.middlebox import Relay
 from harness.network import Target
-from harness.sockets import reset
 
 #: Nothing of this length is the same in two places by chance.
 RUN = 16
@@ -150,92 +148,7 @@ def _parse(frame: bytes) -> _Segment | None:
     return _Segment(ends, Flow(source, destination), number, is_first, tcp[(tcp[12] >> 4) * 4 :])
 
 
-# Changing what is on the wire
-
-#: Makes of what comes in what goes out; at the end it gets nothing.
-Change = Callable[[bytes], bytes]
-
-
-def flip(offset: int) -> Change:
-    """One bit of the byte at *offset* is another."""
-    passed = 0
-
-    def change(data: bytes) -> bytes:
-        nonlocal passed
-        at, passed = offset - passed, passed + len(data)
-        return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] if 0 <= at < len(data) else data
-
-    return change
-
-
-def flip_last(beginning: int) -> Change:
-    """One bit of the very last byte is another; there are more than *beginning* bytes."""
-    passed, held = 0, b""
-
-    def change(data: bytes) -> bytes:
-        nonlocal passed, held
-        if not data:
-            return bytes(byte ^ 1 for byte in held)
-        passed += len(data)
-        if passed <= beginning:
-            return data
-        data, held = held + data[:-1], data[-1:]
-        return data
-
-    return change
-
-
-def cut_off(offset: int) -> Change:
-    """Nothing after *offset*, and then an end as if that had been all."""
-    left = offset
-
-    def change(data: bytes) -> bytes:
-        nonlocal left
-        passed, left = data[:left], max(0, left - len(data))
-        return passed
-
-    return change
-
-
-class Tamperer(Relay):
-    """Passes connections on, but for a *change* of what flows in one of them: connection *number*
-    (0 is the control connection), towards the listener or else towards who connected to it."""
-
-    def __init__(self, port: int, change: Change, *, number: int, towards_listener: bool) -> None:
-        self._change = change
-        self._number = number
-        self._towards_listener = towards_listener
-        super().__init__(port)
-
-    def relay(self, inside: socket.socket, outside: socket.socket, number: int) -> Callable[[], None]:
-        def unchanged(data: bytes) -> bytes:
-            return data
-
-        changes: dict[socket.socket, Change] = {inside: unchanged, outside: unchanged}
-        if number == self._number:
-            changes[inside if self._towards_listener else outside] = self._change
-        return lambda: _pass_on({inside: outside, outside: inside}, changes)
-
-
-def _pass_on(other: Mapping[socket.socket, socket.socket], changes: Mapping[socket.socket, Change]) -> None:
-    """What one of the two resets is reset towards both."""
-    with selectors.DefaultSelector() as selector:
-        for sock in other:
-            selector.register(sock, selectors.EVENT_READ)
-        try:
-            while selector.get_map():
-                for key, _events in selector.select():
-                    sock: Any = key.fileobj
-                    data = sock.recv(1 << 16)
-                    other[sock].sendall(changes[sock](data))
-                    if not data:
-                        selector.unregister(sock)
-                        other[sock].shutdown(socket.SHUT_WR)
-        except OSError:
-            for sock in other:
-                reset(sock)
-    for sock in other:
-        sock.close()
+# Being in the way of what is on the wire
 
 
 @contextmanager

@@ -15,26 +15,22 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.ansible import MODULE, Ansible, Run, TaskResult
+from harness.middle import BOUND, Middle, starter_of
+from harness.middlebox import Change, Flip, FlipLast, LoseRest, Tamperer, Way
 from harness.network import Keys, Target, processes_here
-from harness.streams import ENDLESS, CommitGate, sh
+from harness.streams import CommitGate, sh
 from harness.topology import Network
 from harness.waiting import wait_until
 from harness.wire import (
     Capture,
-    Change,
     ProcessWatch,
     Secrets,
-    Tamperer,
-    cut_off,
     files_since,
-    flip,
-    flip_last,
     in_the_way,
     runs,
 )
@@ -50,8 +46,6 @@ PUMPED: dict[str, Options] = {"encrypted": {"encrypt": True}, "checked": {"check
 for_either_reason = pytest.mark.parametrize("pumped", PUMPED.values(), ids=PUMPED)
 #: For the sessions that somebody is in the way of.
 PORT = 50123
-#: Seconds in which a session ends that was killed.
-BOUND = 15.0
 
 
 @pytest.fixture
@@ -288,7 +282,7 @@ def test_a_target_that_was_killed_leaves_no_secret_behind(
     """Ansible's own files for a module are left where they are, for who would remove them is dead."""
     blocked = Blocked(ansible, target, tmp_path, record, pipelining=True)
     told = Secrets(blocked.told())
-    os.kill(_parent_of(target.processes(), blocked.remote_command), signal.SIGKILL)
+    os.kill(starter_of(target.processes(), blocked.remote_command), signal.SIGKILL)
     result = blocked.wait()
     assert result.kind == "failed"
     expect_all_known(told)
@@ -308,7 +302,7 @@ def tampered(session: Session, target: Target) -> Session:
 
     def run(change: Change, *, number: int = 1, sent: bool = True, **options: Any) -> TaskResult:
         def relay(port: int) -> Tamperer:
-            return Tamperer(port, change, number=number, towards_listener=sent)
+            return Tamperer(port, {Way(number, from_connector=sent): change})
 
         with in_the_way(target, PORT, relay) as passed:
             result = session(listen="remote", ports=str(PORT), **options)
@@ -327,9 +321,9 @@ def one_way(direction: str, source: Path, reader: list[str]) -> Options:
 @pytest.mark.parametrize(
     ("direction", "change"),
     [
-        pytest.param("input", partial(flip, 1_000_000), id="sent"),
-        pytest.param("output", partial(flip, 1_000_000), id="received"),
-        pytest.param("input", partial(flip_last, 1_000_000), id="at-the-very-end"),
+        pytest.param("input", lambda: Flip(1_000_000), id="sent"),
+        pytest.param("output", lambda: Flip(1_000_000), id="received"),
+        pytest.param("input", lambda: FlipLast(after=1_000_000), id="at-the-very-end"),
     ],
 )
 @for_either_reason
@@ -357,7 +351,7 @@ def test_an_encrypted_stream_that_was_cut_off_on_the_way_fails_the_task(
     tampered: Session, source: Path, gate: CommitGate
 ) -> None:
     """Though who cut it off gave it a clean end of TCP."""
-    result = tampered(cut_off(1_000_000), **one_way("output", source, gate.argv), encrypt=True)
+    result = tampered(LoseRest(1_000_000), **one_way("output", source, gate.argv), encrypt=True)
     assert result.kind == "failed"
     assert re.search(r"cut (by something )?on the way", result.msg), result.msg
     assert gate.has_bytes()
@@ -367,7 +361,7 @@ def test_an_encrypted_stream_that_was_cut_off_on_the_way_fails_the_task(
 def test_a_checked_stream_that_was_cut_off_on_the_way_fails_the_task(
     tampered: Session, source: Path, gate: CommitGate
 ) -> None:
-    result = tampered(cut_off(1_000_000), **one_way("input", source, gate.argv), checksum="crc32")
+    result = tampered(LoseRest(1_000_000), **one_way("input", source, gate.argv), checksum="crc32")
     assert result.kind == "failed"
     assert f": its checksum was {zlib.crc32(DATA):08x} when it was sent, and is " in result.msg
     assert gate.has_bytes()
@@ -378,7 +372,7 @@ def test_a_changed_bit_is_found_though_the_reader_does_not_wait_for_the_end(
     tampered: Session, source: Path
 ) -> None:
     reader = sh(f"head -c {len(DATA)} | cksum")
-    result = tampered(flip(1_000_000), **one_way("output", source, reader), checksum="sha256")
+    result = tampered(Flip(1_000_000), **one_way("output", source, reader), checksum="sha256")
     assert result.kind == "failed"
     assert hashlib.sha256(DATA).hexdigest() in result.msg
     assert result["checksum_received"] is None
@@ -387,7 +381,7 @@ def test_a_changed_bit_is_found_though_the_reader_does_not_wait_for_the_end(
 def test_a_changed_report_fails_the_task(tampered: Session, target: Target) -> None:
     noise = "head -c 20000 /dev/zero | tr '\\0' x >&2"
     result = tampered(
-        flip(10_000), number=0, sent=False, input="echo x", remote=noise, shell=True, encrypt=True
+        Flip(10_000), number=0, sent=False, input="echo x", remote=noise, shell=True, encrypt=True
     )
     assert result.kind == "failed"
     assert result.msg.startswith(f"what the remote endpoint on {target.name} said was changed on its way: ")
@@ -397,7 +391,7 @@ def test_without_encrypt_and_checksum_a_changed_bit_is_not_noticed(
     tampered: Session, source: Path, gate: CommitGate
 ) -> None:
     """What they are for."""
-    result = tampered(flip(1_000_000), **one_way("output", source, gate.argv))
+    result = tampered(Flip(1_000_000), **one_way("output", source, gate.argv))
     assert result.kind == "ok", result.msg
     copy = gate.whole.read_bytes()
     assert len(copy) == len(DATA)
@@ -473,69 +467,37 @@ def test_a_failing_command_is_named_and_nothing_is_committed(
     assert not there.whole.exists()
 
 
-class Middle:
-    """A filter session in the middle of its stream; *there* and *here* are its readers."""
-
-    def __init__(self, start: Start, target: Target, folder: Path, pumped: Options) -> None:
-        self._target = target
-        self._gates = there, here = CommitGate(folder, "there"), CommitGate(folder, "here")
-        copy = f"tee {there.part} && mv {there.part} {there.whole}"
-        self.run = start(input=ENDLESS, remote=copy, output=here.script, shell=True, **pumped)
-        wait_until(lambda: here.has_bytes(300_000), "the stream flows", timeout=60)
-        self.local_endpoint = _parent_of(processes_here(), here.script)
-        self.remote_endpoint = _parent_of(target.processes(), copy)
-        self.worker = _parent(self.local_endpoint)
-        self.playbook = self.run.process.pid
-
-    def kill(self, who: str) -> None:
-        os.kill(getattr(self, who), signal.SIGKILL)
-
-    def expect_a_broken_end(self) -> None:
-        """What is left running is for the fixture `target` to find."""
-        wait_until(lambda: not self._target.processes(), "the target's side has ended", BOUND)
-        for gate in self._gates:
-            assert not gate.whole.exists()
-
-
-def _parent_of(processes: dict[int, str], script: str) -> int:
-    """Of the command that runs *script*."""
-    return next(_parent(pid) for pid, words in processes.items() if words == f"/bin/sh -c {script}")
-
-
-def _parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1])
-
-
 @pytest.fixture
 def middle(start_session: Start, target: Target, tmp_path: Path, pumped: Options) -> Middle:
-    return Middle(start_session, target, tmp_path, pumped)
+    return Middle(start_session, target, tmp_path, **pumped)
 
 
 @pytest.mark.parametrize("endpoint", ["local", "remote"])
 @for_either_reason
 def test_an_endpoint_is_killed_in_the_middle(middle: Middle, target: Target, endpoint: str) -> None:
-    middle.kill(f"{endpoint}_endpoint")
+    os.kill(getattr(middle, f"{endpoint}_endpoint"), signal.SIGKILL)
     result = middle.run.wait(BOUND)[-1]
     assert result.kind == "failed"
     host = "controller" if endpoint == "local" else target.name
     assert f"{endpoint} endpoint on {host}" in result.msg
-    middle.expect_a_broken_end()
+    middle.expect_a_clean_end()
 
 
 @for_either_reason
 def test_ansible_is_killed_in_the_middle(middle: Middle) -> None:
-    middle.kill("playbook")
+    os.kill(middle.playbook, signal.SIGKILL)
     middle.run.process.wait(BOUND)
-    middle.expect_a_broken_end()
+    middle.expect_a_clean_end()
 
 
 @for_either_reason
 def test_the_worker_is_killed_in_the_middle(middle: Middle) -> None:
-    middle.kill("worker")
-    middle.expect_a_broken_end()
+    os.kill(middle.worker, signal.SIGKILL)
+    middle.expect_the_target_to_end()
     # Ansible itself waits for a worker that was killed.
     os.kill(middle.playbook, signal.SIGTERM)
     middle.run.process.wait(BOUND)
+    middle.expect_a_clean_end()
 
 
 @pytest.mark.parametrize("reader", ["remote", "output"])
@@ -660,23 +622,9 @@ def test_without_cryptography_on_the_controller_encrypt_is_refused_in_words(
 # However Ansible is used
 
 
-@pytest.fixture(scope="session")
-def users_target(make_target: Callable[..., Target]) -> Target:
-    """A target with a user of its own, op."""
-    return make_target(
-        etc={
-            "passwd": "root:x:0:0::/root:/bin/sh\nop:x:4711:4711::/tmp:/bin/sh\n"
-            "sshd:x:100:65534::/run/sshd:/bin/false\n",
-            "group": "root:x:0:\nop:x:4711:\nnogroup:x:65534:\n",
-            "shadow": "root:*:19000:0:99999:7:::\nop:*:19000:0:99999:7:::\n",
-            "sudoers": "Defaults env_reset\nop ALL=(ALL) NOPASSWD: ALL\nroot ALL=(ALL) NOPASSWD: ALL\n",
-        }
-    )
-
-
 @pytest.mark.parametrize(
     ("login", "user", "pipelining"),
-    [("root", "op", "true"), ("root", "op", "false"), ("op", "root", "true")],
+    [("root", "free", "true"), ("root", "free", "false"), ("free", "root", "true")],
 )
 def test_become(ansible: Ansible, users_target: Target, login: str, user: str, pipelining: str) -> None:
     ansible.environment["ANSIBLE_PIPELINING"] = pipelining
@@ -849,8 +797,8 @@ def test_a_large_session_does_not_make_the_endpoints_large(
     wait_until(there.exists, "all has come there", timeout=100)
     wait_until(back.exists, "all has come back", timeout=100)
     endpoints = {
-        "local": _parent_of(processes_here(), output),
-        "remote": _parent_of(target.processes(), remote),
+        "local": starter_of(processes_here(), output),
+        "remote": starter_of(target.processes(), remote),
     }
     most = {side: highest_memory(pid) for side, pid in endpoints.items()}
     go.touch()

@@ -12,65 +12,12 @@ from pathlib import Path
 
 import pytest
 from harness.ansible import MODULE, Ansible, Run
-from harness.network import Target, processes_here, run
+from harness.middle import BOUND, Middle
+from harness.network import Target, run
 from harness.streams import ENDLESS, CommitGate
 from harness.waiting import wait_until
 
 Start = Callable[..., Run]
-BOUND = 15.0
-
-
-class Middle:
-    """A filter session in the middle of its stream; *there* and *here* are its readers."""
-
-    def __init__(self, start: Start, target: Target, folder: Path) -> None:
-        self.target = target
-        self.here = CommitGate(folder, "here")
-        self.there = CommitGate(folder, "there")
-        copy = f"tee {self.there.part} && mv {self.there.part} {self.there.whole}"
-        self.run = start(input=ENDLESS, remote=copy, output=self.here.script, shell=True)
-        wait_until(lambda: self.here.has_bytes(300_000), "the stream flows", timeout=60)
-
-    def remote_endpoint(self) -> int:
-        """The process of the module: the target's Python that has children."""
-        pids = [pid for pid, words in self.target.processes().items() if _is_python(words)]
-        return next(pid for pid in pids if _children(pid) - set(pids))
-
-    def local_endpoint(self) -> int:
-        return next(pid for pid, words in processes_here().items() if "_engine" in words and _children(pid))
-
-    def worker(self) -> int:
-        return _parent(self.local_endpoint())
-
-    def expect_a_clean_end(self) -> None:
-        def session_processes() -> dict[int, str]:
-            everything = {**processes_here(), **self.target.processes()}
-            marks = ("_engine", "while :;", "tee ", "cat ", "head -c", "ansible-playbook", "ansiballz")
-            return {
-                pid: words
-                for pid, words in everything.items()
-                if any(mark in words.lower() for mark in marks) and "[mux]" not in words
-            }
-
-        try:
-            wait_until(lambda: not session_processes(), "nothing of the session is left", BOUND)
-        except AssertionError as error:
-            raise AssertionError(f"{error}: {session_processes()}") from None
-        assert not self.here.whole.exists()
-        assert not self.there.whole.exists()
-
-
-def _is_python(words: str) -> bool:
-    return os.path.basename(words.split(maxsplit=1)[0]).startswith("python")
-
-
-def _parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1])
-
-
-def _children(pid: int) -> set[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
-    return {int(word) for word in text.split()}
 
 
 @pytest.fixture
@@ -80,14 +27,14 @@ def middle(start_session: Start, target: Target, tmp_path: Path) -> Middle:
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP])
 def test_ansible_playbook_is_signalled(middle: Middle, signum: signal.Signals) -> None:
-    os.kill(middle.run.process.pid, signum)
+    os.kill(middle.playbook, signum)
     middle.run.process.wait(BOUND)
     middle.expect_a_clean_end()
 
 
 def test_ctrl_c(middle: Middle) -> None:
     """The terminal sends SIGINT to the whole foreground group."""
-    os.killpg(middle.run.process.pid, signal.SIGINT)
+    os.killpg(middle.playbook, signal.SIGINT)
     middle.run.process.wait(BOUND)
     middle.expect_a_clean_end()
 
@@ -115,17 +62,16 @@ def test_the_network_goes_away_for_ever(
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
 def test_the_worker_is_signalled(middle: Middle, signum: signal.Signals) -> None:
-    playbook = middle.run.process.pid
-    os.kill(middle.worker(), signum)
+    os.kill(middle.worker, signum)
     # Ansible itself waits for a worker that was killed, so it is ended too.
-    wait_until(lambda: not middle.target.processes(), "the target's side has ended")
-    os.kill(playbook, signal.SIGTERM)
+    middle.expect_the_target_to_end()
+    os.kill(middle.playbook, signal.SIGTERM)
     middle.expect_a_clean_end()
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
 def test_the_module_on_the_target_is_signalled(middle: Middle, signum: signal.Signals) -> None:
-    os.kill(middle.remote_endpoint(), signum)
+    os.kill(middle.remote_endpoint, signum)
     result = middle.run.wait(BOUND)[-1]
     assert result.kind == "failed"
     assert f"remote endpoint on {middle.target.name}" in result.msg
@@ -134,7 +80,7 @@ def test_the_module_on_the_target_is_signalled(middle: Middle, signum: signal.Si
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
 def test_the_local_endpoint_is_signalled(middle: Middle, signum: signal.Signals) -> None:
-    os.kill(middle.local_endpoint(), signum)
+    os.kill(middle.local_endpoint, signum)
     result = middle.run.wait(BOUND)[-1]
     assert result.kind == "failed"
     assert "local endpoint on controller" in result.msg

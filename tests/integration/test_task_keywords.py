@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from harness.ansible import MODULE, ROOT, Ansible, TaskResult
-from harness.network import Target, run
+from harness.network import Target
+from harness.users import PASSWORD
 
 Session = Callable[..., TaskResult]
 Play = Callable[..., list[TaskResult]]
@@ -171,24 +172,6 @@ def test_many_hosts_at_once(ansible: Ansible, target: Target) -> None:
     plays = [{"hosts": "all", "gather_facts": False, "tasks": [task(input="echo {{ inventory_hostname }}")]}]
     results = ansible.play(hosts, plays, "--forks", "8")
     assert {result.host: result["stdout"] for result in results} == {host: f"{host}\n" for host in hosts}
-
-
-PASSWORD = "pass word"
-
-
-@pytest.fixture(scope="session")
-def users_target(make_target: Callable[..., Target]) -> Target:
-    """A target with a user of its own, op, who may become root with a password."""
-    hashed = run("openssl", "passwd", "-6", PASSWORD).stdout.strip()
-    return make_target(
-        etc={
-            "passwd": "root:x:0:0::/root:/bin/sh\nop:x:4711:4711::/tmp:/bin/sh\n"
-            "sshd:x:100:65534::/run/sshd:/bin/false\n",
-            "group": "root:x:0:\nop:x:4711:\nnogroup:x:65534:\n",
-            "shadow": f"root:*:19000:0:99999:7:::\nop:{hashed}:19000:0:99999:7:::\n",
-            "sudoers": "Defaults env_reset\nop ALL=(ALL) ALL\nroot ALL=(ALL) NOPASSWD: ALL\n",
-        }
-    )
 
 
 @pytest.mark.parametrize("pipelining", ["true", "false"])

@@ -643,3 +643,19 @@ def test_bytes_of_a_file_that_nobody_read_are_told() -> None:
         "remote command 'cat' on t1 ended after 10 of the 1000 bytes from input file '/srv/x' on controller; "
         "if it may, accept the status 141 (SIGPIPE) of input with accept_rc"
     )
+
+
+@pytest.mark.parametrize("state", ["stopped", "open", "broken"])
+def test_an_output_file_that_did_not_read_its_stream_to_the_end_is_no_success(state: str) -> None:
+    """Whatever statuses are accepted: a file has no reason to end early."""
+    remote = ended(141, is_accepted=True, may_be_stopped=True)
+    session = Session().command("remote", remote).direction("output", end("stopped"), end(state))
+    assert session.verdict(FILES).failure == (
+        f"the stream from remote command 'cat' on t1 is stopped there and {state} at its reader"
+    )
+
+
+def test_a_session_that_was_aborted_is_no_success_whatever_else_is_said() -> None:
+    session = Session()
+    session.local["reason"] = session.remote["reason"] = reason("lost", "gone", by="peer")
+    assert failure(session) == "the session was aborted: gone"

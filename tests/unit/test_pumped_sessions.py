@@ -10,7 +10,7 @@ import os
 import socket
 import ssl
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake i
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict
 from harness import by_hand
 from harness.by_hand import Played, Stage
+from harness.middlebox import Change, CutOff, CutOffAtRecord, Flip, FlipWhenTold, Tamperer, Way
 from harness.sessions import Ended, Sessions, Words
 from harness.sockets import read_to_the_end
 from harness.streams import CommitGate, sh
@@ -26,13 +27,6 @@ from harness.tls import (
     CLOSE_NOTIFY_SIZE,
     FOREIGN,
     IDENTITIES,
-    Flip,
-    FlipWhenTold,
-    Tamper,
-    TamperingRelay,
-    Truncate,
-    TruncateRecord,
-    Way,
     close_notify,
     showing,
 )
@@ -43,10 +37,10 @@ from .test_session import interpreters
 SIZE = 300_000
 #: Data of the only direction, as the writer sends it, by the side that listens.
 DATA: dict[tuple[str, str], Way] = {
-    ("input", "local"): (1, False),
-    ("input", "remote"): (1, True),
-    ("output", "local"): (1, True),
-    ("output", "remote"): (1, False),
+    ("input", "local"): Way(1, from_connector=False),
+    ("input", "remote"): Way(1, from_connector=True),
+    ("output", "local"): Way(1, from_connector=True),
+    ("output", "remote"): Way(1, from_connector=False),
 }
 EITHER_WAY = pytest.mark.parametrize(("direction", "listener"), DATA, ids=lambda value: value)
 #: What makes the endpoints see the payload.
@@ -62,16 +56,17 @@ ADVICE = "look for what damages data between the two machines, or for somebody w
 PATIENCE = {"endpoint.NOTICE_GRACE": 0.05, "endpoint.NETWORK_GRACE": 0.2}
 
 Tampered = Callable[..., Ended]
+Changes = Mapping[Way, Change]
 
 
 @pytest.fixture
-def through() -> Iterator[Callable[[dict[Way, Tamper]], Callable[[str, int], int]]]:
+def through() -> Iterator[Callable[[Changes], Callable[[str, int], int]]]:
     """What leads a session through a relay that tampers."""
-    relays: list[TamperingRelay] = []
+    relays: list[Tamperer] = []
 
-    def through(tampers: dict[Way, Tamper]) -> Callable[[str, int], int]:
+    def through(changes: Changes) -> Callable[[str, int], int]:
         def relay(listener: str, port: int) -> int:
-            relays.append(TamperingRelay(port, tampers))
+            relays.append(Tamperer(port, changes))
             return relays[-1].port
 
         return relay
@@ -82,13 +77,11 @@ def through() -> Iterator[Callable[[dict[Way, Tamper]], Callable[[str, int], int
 
 
 @pytest.fixture
-def tampered(
-    sessions: Sessions, through: Callable[[dict[Way, Tamper]], Callable[[str, int], int]]
-) -> Tampered:
+def tampered(sessions: Sessions, through: Callable[[Changes], Callable[[str, int], int]]) -> Tampered:
     """A session through a relay that tampers."""
 
-    def run(commands: dict[str, Words], tampers: dict[Way, Tamper], **options: Any) -> Ended:
-        return sessions.run(commands, through=through(tampers), patience=PATIENCE, **options)
+    def run(commands: dict[str, Words], changes: Changes, **options: Any) -> Ended:
+        return sessions.run(commands, through=through(changes), patience=PATIENCE, **options)
 
     return run
 
@@ -116,8 +109,8 @@ def test_one_bit_flipped_in_the_data_fails_the_session_with_the_reason(
     tampered: Tampered, tmp_path: Path, direction: str, listener: str, options: dict[str, Any]
 ) -> None:
     gate = CommitGate(tmp_path)
-    tampers: dict[Way, Tamper] = {DATA[direction, listener]: Flip(SIZE // 2, bit=5)}
-    ended = tampered(moving(direction, gate), tampers, listen=listener, **options)
+    changes = {DATA[direction, listener]: Flip(SIZE // 2, bit=5)}
+    ended = tampered(moving(direction, gate), changes, listen=listener, **options)
     assert not gate.whole.exists()
     found = ended.reason("remote" if direction == "input" else "local")
     assert (found["kind"], found["direction"]) == ("integrity", direction)
@@ -147,7 +140,7 @@ ENDLESS = "while head -c 100000 /dev/zero; do sleep 0.01; done"
 )
 def test_one_bit_flipped_in_a_control_message_ends_the_session_with_the_reason(
     sessions: Sessions,
-    through: Callable[[dict[Way, Tamper]], Callable[[str, int], int]],
+    through: Callable[[Changes], Callable[[str, int], int]],
     tmp_path: Path,
     options: dict[str, Any],
     from_connector: bool,
@@ -158,7 +151,7 @@ def test_one_bit_flipped_in_a_control_message_ends_the_session_with_the_reason(
     gate = CommitGate(tmp_path)
     flip = FlipWhenTold()
     patience = {**PATIENCE, "peer.HEARTBEAT": 0.1}
-    way = through({(0, from_connector): flip})
+    way = through({Way(0, from_connector): flip})
     commands: dict[str, Words] = {"input": sh(ENDLESS), "remote": gate.argv}
     session = sessions.start(commands, through=way, patience=patience, **options)
     wait_until(gate.has_bytes, "the stream flows")
@@ -180,23 +173,23 @@ def test_one_bit_flipped_in_a_control_message_ends_the_session_with_the_reason(
 
 
 #: Of a stream of 19 records of payload or more, after those of the handshake.
-TRUNCATIONS: dict[str, Callable[[], Tamper]] = {
-    "mid-record": lambda: Truncate(SIZE // 2),
-    "in a record's header": lambda: TruncateRecord(lambda number, size: number == 15, inside=3),
-    "at a record's boundary": lambda: TruncateRecord(lambda number, size: number == 15),
-    "before close_notify": lambda: TruncateRecord(lambda number, size: size == CLOSE_NOTIFY_SIZE),
-    "in close_notify": lambda: TruncateRecord(lambda number, size: size == CLOSE_NOTIFY_SIZE, inside=12),
+TRUNCATIONS: dict[str, Callable[[], Change]] = {
+    "mid-record": lambda: CutOff(SIZE // 2),
+    "in a record's header": lambda: CutOffAtRecord(15, inside=3),
+    "at a record's boundary": lambda: CutOffAtRecord(15),
+    "before close_notify": lambda: CutOffAtRecord(size=CLOSE_NOTIFY_SIZE),
+    "in close_notify": lambda: CutOffAtRecord(size=CLOSE_NOTIFY_SIZE, inside=12),
 }
 
 
 @EITHER_WAY
 @pytest.mark.parametrize("truncate", TRUNCATIONS.values(), ids=TRUNCATIONS.keys())
 def test_a_truncated_encrypted_stream_is_never_committed(
-    tampered: Tampered, tmp_path: Path, truncate: Callable[[], Tamper], direction: str, listener: str
+    tampered: Tampered, tmp_path: Path, truncate: Callable[[], Change], direction: str, listener: str
 ) -> None:
     gate = CommitGate(tmp_path)
-    tampers = {DATA[direction, listener]: truncate()}
-    ended = tampered(moving(direction, gate), tampers, encrypt=True, listen=listener)
+    changes = {DATA[direction, listener]: truncate()}
+    ended = tampered(moving(direction, gate), changes, encrypt=True, listen=listener)
     assert not gate.whole.exists()
     assert ended.verdict.failure is not None
     assert ended.verdict.culprit is None
@@ -207,8 +200,8 @@ def test_a_stream_truncated_before_close_notify_is_committed_on_no_python(
     tampered: Tampered, tmp_path: Path, python: str
 ) -> None:
     gate = CommitGate(tmp_path)
-    tampers = {DATA["input", "local"]: TRUNCATIONS["before close_notify"]()}
-    ended = tampered(moving("input", gate), tampers, encrypt=True, pythons={"remote": python})
+    changes = {DATA["input", "local"]: TRUNCATIONS["before close_notify"]()}
+    ended = tampered(moving("input", gate), changes, encrypt=True, pythons={"remote": python})
     assert not gate.whole.exists()
     assert ended.verdict.failure is not None
 
@@ -219,8 +212,8 @@ def test_a_truncated_checked_stream_is_never_committed(
 ) -> None:
     """FIN is all that a stream without TLS ends with, and anybody can send one."""
     gate = CommitGate(tmp_path)
-    tampers: dict[Way, Tamper] = {DATA[direction, listener]: Truncate(SIZE // 2)}
-    ended = tampered(moving(direction, gate), tampers, checksum="sha256", listen=listener)
+    changes = {DATA[direction, listener]: CutOff(SIZE // 2)}
+    ended = tampered(moving(direction, gate), changes, checksum="sha256", listen=listener)
     assert not gate.whole.exists()
     assert str(ended.verdict.failure).startswith(CHANGED[direction])
 
@@ -228,9 +221,9 @@ def test_a_truncated_checked_stream_is_never_committed(
 # The TLS handshake
 
 
-HANDSHAKES: dict[str, Callable[[], Tamper]] = {
-    "truncated in its first record": lambda: TruncateRecord(lambda number, size: True, inside=50),
-    "truncated in its third record": lambda: TruncateRecord(lambda number, size: number == 2, inside=10),
+HANDSHAKES: dict[str, Callable[[], Change]] = {
+    "truncated in its first record": lambda: CutOffAtRecord(0, inside=50),
+    "truncated in its third record": lambda: CutOffAtRecord(2, inside=10),
     "flipped in its first record": lambda: Flip(20),
     "flipped in a later record": lambda: Flip(600),
 }
@@ -240,10 +233,10 @@ HANDSHAKES: dict[str, Callable[[], Tamper]] = {
 @pytest.mark.parametrize("from_connector", [True, False], ids=["the connector's", "the listener's"])
 @pytest.mark.parametrize("damage", HANDSHAKES.values(), ids=HANDSHAKES.keys())
 def test_a_handshake_that_was_damaged_is_made_again(
-    tampered: Tampered, tmp_path: Path, number: int, from_connector: bool, damage: Callable[[], Tamper]
+    tampered: Tampered, tmp_path: Path, number: int, from_connector: bool, damage: Callable[[], Change]
 ) -> None:
     gate = CommitGate(tmp_path)
-    ended = tampered(moving("input", gate), {(number, from_connector): damage()}, encrypt=True)
+    ended = tampered(moving("input", gate), {Way(number, from_connector): damage()}, encrypt=True)
     assert ended.verdict.failure is None
     assert gate.whole.read_bytes() == bytes(SIZE)
     (control, data) = ended.reports["remote"]["attempts"]
@@ -492,6 +485,31 @@ def test_digests_of_a_stream_that_its_reader_left_are_not_held_against_it(
         assert ended.verdict.warnings[0].startswith("remote command 'remote' on there ended after 10 of the ")
     else:
         assert ended.verdict.culprit == "input"
+
+
+@pytest.mark.parametrize("options", [{"encrypt": True}, {"checksum": "sha256"}], ids=["encrypted", "checked"])
+@pytest.mark.parametrize("accepted", [[0], [0, 141]], ids=["0", "0 and 141"])
+def test_what_a_reader_leaves_behind_sees_no_good_end_of_what_it_did_not_get(
+    sessions: Sessions, tmp_path: Path, options: dict[str, Any], accepted: list[int]
+) -> None:
+    """The writer has ended well, and its last megabytes are still in the pumps."""
+    size = 5_000_000
+    written, over = tmp_path / "written", tmp_path / "over"
+    reader = (
+        f"exec 3<&0; (until [ -e {over} ]; do sleep 0.02; done; cat <&3 >{tmp_path}/left; "
+        f"echo $? >{tmp_path}/status.part; mv {tmp_path}/status.part {tmp_path}/status) >/dev/null 2>&1 & "
+        f"for i in $(seq 100); do [ -e {written} ] && break; sleep 0.02; done"
+    )
+    commands: dict[str, Words] = {
+        "input": sh(f"head -c {size} /dev/zero; : >{written}"),
+        "remote": sh(reader),
+    }
+    ended = sessions.run(commands, accept_rc={"input": accepted}, **options)
+    over.touch()
+    wait_until((tmp_path / "status").exists, "what was left has ended")
+    status = (tmp_path / "status").read_text().strip()
+    assert (ended.verdict.failure is None) == (141 in accepted)
+    assert status != "0" or (tmp_path / "left").stat().st_size == size
 
 
 # Other Pythons

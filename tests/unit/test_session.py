@@ -250,6 +250,32 @@ def test_nothing_is_left_of_a_session(sessions: Sessions) -> None:
     assert (session.local.errors, session.remote.errors) == ("", "")
 
 
+#: Writes a thousand bytes, marks the next as urgent, and goes on when nobody has stopped it.
+URGENT = """
+import socket, time
+sock = socket.socket(fileno=1)
+sock.sendall(b"a" * 1000)
+sock.send(b"!", socket.MSG_OOB)
+try:
+    while True:
+        time.sleep(0.05)
+        sock.sendall(b"b")
+except OSError:
+    raise SystemExit(1)
+"""
+
+
+@pytest.mark.parametrize("listen", ["local", "remote"])
+def test_a_file_never_ends_before_its_stream(tmp_path: Path, listen: str) -> None:
+    """What splice takes for the end need not be one, and accepting 141 accepts no such end."""
+    sessions = Sessions(tmp_path, {"listen": listen})
+    commands: dict[str, Any] = {"remote": [sys.executable, "-c", URGENT], "output": tmp_path / "copy"}
+    ended = sessions.run(commands, accept_rc={"remote": [0, 1, 141]})
+    sessions.close()
+    assert ended.verdict.culprit == "output"
+    assert "urgent data" in str(ended.verdict.failure)
+
+
 # Failures
 
 

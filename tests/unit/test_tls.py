@@ -24,6 +24,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake i
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.stream import Stream, Wrap, plain
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.tls import TlsStream, encrypted
 from cryptography import x509
+from harness.middlebox import Change, CutOffAtRecord, Flip, flipped
 from harness.sessions import Sessions
 from harness.tls import (
     CLOSE_NOTIFY_SIZE,
@@ -31,15 +32,11 @@ from harness.tls import (
     IDENTITIES,
     LOCAL,
     REMOTE,
-    Change,
+    Carry,
     End,
-    Flip,
     Line,
-    Tamper,
-    TruncateRecord,
     attacker,
     context_of,
-    flipped,
     python_without_ssl,
     split_records,
 )
@@ -67,26 +64,26 @@ def payload(size: int, seed: int = 0) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
-def tampering(line: Line, from_connector: bool, tamper: Tamper) -> Change:
-    """What one end says goes through *tamper*."""
+def tampering(line: Line, from_connector: bool, change: Change) -> Carry:
+    """Makes a *change* of what one end says."""
 
-    def change(sender: End, wire: bytes) -> bytes:
+    def carry(sender: End, wire: bytes) -> bytes:
         if sender is not line.in_order(from_connector)[0]:
             return wire
-        return b"" if tamper.is_over else tamper.change(wire)
+        return b"" if change.is_over else change.apply(wire)
 
-    return change
+    return carry
 
 
-def drip(line: Line, size: int) -> Change:
+def drip(line: Line, size: int) -> Carry:
     """Everything arrives in pieces of *size* bytes."""
 
-    def change(sender: End, wire: bytes) -> bytes:
+    def carry(sender: End, wire: bytes) -> bytes:
         for at in range(0, len(wire), size):
             line.peer_of(sender).give(wire[at : at + size])
         return b""
 
-    return change
+    return carry
 
 
 @settings(max_examples=40)
@@ -195,8 +192,7 @@ def test_a_handshake_truncated_at_any_record_fails(from_connector: bool, inside:
         line = Line()
         sender, receiver = line.in_order(from_connector)
         sender.stream.send(b"payload")
-        cut = TruncateRecord(lambda at, size, number=number: at == number, inside)
-        line.run(tampering(line, from_connector, cut))
+        line.run(tampering(line, from_connector, CutOffAtRecord(number, inside=inside)))
         receiver.give_fin()
         assert isinstance(receiver.end, HandshakeError), f"FIN in record {number}: {receiver.end!r}"
         assert receiver.received == b""
@@ -504,7 +500,7 @@ def test_where_descriptors_have_no_names_the_file_of_the_private_key_is_the_owne
         loaded.extend((name, os.stat(name).st_mode & 0o777) for name in files)
         load(context, *files)
 
-    monkeypatch.setattr(os.path, "isdir", lambda path: False)
+    monkeypatch.setattr(os.path, "exists", lambda path: False)
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", load_cert_chain)
     before = open_descriptors()
     wrap = encrypted(IDENTITIES[Side.LOCAL])

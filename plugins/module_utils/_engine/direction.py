@@ -130,13 +130,14 @@ class ReadingEnd(DirectionEnd):
         """The peer's ``stop``: its writer's pipe may be broken now."""
         self.connection.stop_reading()
 
-    def reader_ended(self, *, is_accepted: bool) -> None:
+    def reader_ended(self, *, is_accepted: bool, may_be_early: bool = True) -> None:
+        """*may_be_early* is for a reader that may end before the stream does, as a command may."""
         self._command_ended = True
         self.notice_reset()
         if self.state is State.OPEN:
-            if is_accepted:
+            whole = self.connection.is_read_whole()
+            if is_accepted and (whole or may_be_early):
                 self._count()
-                whole = self.connection.is_read_whole()
                 self.state = State.FINISHED if whole else State.STOPPED
             else:
                 self.break_off()

@@ -21,6 +21,7 @@ from .control import Message
 from .data import DataConnection
 from .direction import DirectionEnd, ReadingEnd, State, WritingEnd
 from .errors import (
+    CommandError,
     IntegrityError,
     InterruptError,
     NetworkError,
@@ -47,6 +48,8 @@ NETWORK_GRACE = 2.0
 ENDING_TIMEOUT = 3.0
 #: Round trips that a preflight measures.
 PROBES = 5
+#: splice(2) takes a mark of urgent data for the end.
+_EARLY_END = "the data seemed to end before its end; does its writer send urgent data (MSG_OOB)?"
 #: Seconds that the peer has, after ``abort``, to break its reading ends before ours send RST.
 RESET_DELAY = 1.0
 
@@ -295,6 +298,8 @@ class Endpoint:
             self._victims.append(role)
         elif not is_accepted:
             self.loop.fail(command.failure())
+        elif any(end.is_broken for end in read):
+            self.loop.fail(CommandError(role, _EARLY_END))
 
     def _is_accepted(self, command: Player) -> bool:
         """A writer whose reader has ended gets SIGPIPE or, just then, a write error: accepting
@@ -304,7 +309,8 @@ class Endpoint:
         return command.is_accepted or (was_stopped and command.may_be_stopped)
 
     def _reader_ended(self, end: ReadingEnd, is_accepted: bool) -> None:
-        end.reader_ended(is_accepted=is_accepted)
+        may_be_early = isinstance(self._commands[READER[end.name]].spec, CommandSpec)
+        end.reader_ended(is_accepted=is_accepted, may_be_early=may_be_early)
         if not end.is_broken:
             self._tell("read", direction=end.name, whole=end.state is State.FINISHED)
 

@@ -62,7 +62,7 @@ def judge(local: View, remote: View, scene: Scene) -> Verdict:
         failure = _command_failure(victim, reports, scene)
         cut = f"a data connection was cut on the way; {_FIREWALL} As a consequence, {failure}"
         return Verdict(cut, None, [])
-    missing = _missing_report(local, remote, scene)
+    missing = _missing_report(local, remote, scene) or _aborted(reports)
     if missing is not None:
         return Verdict(missing, None, [])
     streams = _streams(reports, commands, scene)
@@ -166,12 +166,24 @@ def _missing_report(local: View, remote: View, scene: Scene) -> Optional[str]:
     return None
 
 
+def _aborted(reports: Dict[str, Report]) -> Optional[str]:
+    """Whatever else is said: a session that was aborted is no success."""
+    for report in reports.values():
+        if report["reason"] is not None:
+            return f"the session was aborted: {report['reason'].get('text')}"
+    return None
+
+
 def _changed(reason: Report, scene: Scene) -> str:
     direction = reason["direction"]
     if direction is None:
         return f"what the {scene.endpoint(PEER[reason['side']])} said was changed on its way"
     writer, reader = scene.command(WRITER[direction]), scene.command(READER[direction])
     return f"the data from {writer} was changed on its way to {reader}"
+
+
+#: The states of a direction's writing and reading end that may be a success.
+_ENDINGS = (("finished", "finished"), ("finished", "stopped"), ("stopped", "stopped"))
 
 
 class _Stream(NamedTuple):
@@ -194,9 +206,10 @@ def _streams(reports: Dict[str, Report], commands: Dict[str, Report], scene: Sce
 def _stream(direction: str, written: Report, read: Report, may_be_stopped: bool, scene: Scene) -> _Stream:
     writer, reader = scene.command(WRITER[direction]), scene.command(READER[direction])
     states = (written.get("state"), read.get("state"))
+    is_file = READER[direction] in scene.files
     sent, received = written.get("bytes"), read.get("bytes")
     is_even = None in (sent, received) or sent == received
-    if states not in (("finished", "finished"), ("finished", "stopped"), ("stopped", "stopped")):
+    if states not in _ENDINGS or (is_file and states[1] != "finished"):
         return _Stream(f"the stream from {writer} is {states[0]} there and {states[1]} at its reader")
     digests = (written.get("digest"), read.get("digest"))
     is_comparable = states[1] == "finished" or None not in (sent, received)

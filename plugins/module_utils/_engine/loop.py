@@ -10,12 +10,13 @@ the selectors module can not ask for it.
 
 from __future__ import annotations
 
+import collections
 import heapq
 import itertools
 import os
 import select
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar
+from typing import Any, Callable, Deque, Dict, List, Optional, Tuple, TypeVar
 
 READ = select.POLLIN
 WRITE = select.POLLOUT
@@ -60,7 +61,8 @@ class Loop:
         for fd in (self._wake_read, self._wake_write):
             os.set_blocking(fd, False)
         self.watch(self._wake_read, READ, lambda events: self._drain())
-        self._soon: List[Callable[[], None]] = []
+        # Taken from one by one: other threads add to it at any moment.
+        self._soon: Deque[Callable[[], None]] = collections.deque()
         self._failure: Optional[Exception] = None
 
     @property
@@ -142,6 +144,5 @@ class Loop:
         except BlockingIOError:
             pass
         # What these ask for comes in the next round, after the condition was asked for.
-        soon, self._soon = self._soon, []
-        for handler in soon:
-            handler()
+        for _waiting in range(len(self._soon)):
+            self._soon.popleft()()

@@ -12,6 +12,7 @@ connections alike.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import Any, Callable, Optional, Tuple
 
@@ -57,6 +58,7 @@ class Pump:
         self._buffer = memoryview(bytearray(BLOCK))
         self._is_stopped = False
         self._is_due = False  # another turn, without a word of poll
+        self._is_finished = False
         self._waits: Optional[bool] = None  # what is watched fits this: for the sink, or the source
         self.has_ended = False
         self.moved = 0  # bytes taken from the source
@@ -65,7 +67,13 @@ class Pump:
     def finish(self) -> None:
         """End the sink."""
         if not self._is_stopped:
+            self._is_finished = True
             self._try(self._sink.finish)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all was moved, and the sink ended."""
+        return self._is_finished and not self._sink.has_unsent
 
     def stop(self) -> None:
         """Move nothing any more."""
@@ -197,6 +205,10 @@ class PumpedConnection(DataConnection):
         self._network.disconnect()
 
     def close(self, *, whole: bool) -> None:
+        """A stream that was not pumped to its end has no good one, however the session ended."""
+        if whole and not self._pump.is_over:
+            self.disconnect()
+            whole = False
         self._pump.stop()
         self._close_inside(whole=whole)
         self._network.close(whole=whole)
@@ -243,7 +255,11 @@ class PumpedReader(PumpedConnection):
         inside, command = _open_pair()
         self._inside = DataConnection(inside, handshake_sent=0, handshake_received=0, is_connector=True)
         self._expected: Optional[str] = None
+        self._taken: Optional[int] = None
         super().__init__(loop, opened, command, source=opened.stream, sink=Stream(inside), **options)
+
+    def count_received(self) -> Optional[int]:
+        return self._taken if self._is_broken_off else super().count_received()
 
     def expect(self, digest: str) -> None:
         """The peer's word about all that it sent."""
@@ -261,6 +277,8 @@ class PumpedReader(PumpedConnection):
             self._broke(IntegrityError(text))
 
     def _break_inside(self) -> None:
+        if self._taken is None:
+            self._taken = super().count_received()  # what is disconnected counts no more
         DataConnection.disconnect(self)
         self._inside.disconnect()
 
@@ -283,19 +301,32 @@ def _open_pair() -> Tuple[socket.socket, socket.socket]:
 
 
 def _connect_inside(family: int, address: str) -> Tuple[socket.socket, socket.socket]:
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.bind((address, 0))
-        listener.listen(1)
-        ours = socket.socket(family, socket.SOCK_STREAM)
-        ours.settimeout(CONNECT_TIMEOUT)
-        ours.connect(listener.getsockname())
-        while True:
-            theirs, address = listener.accept()
-            if address == ours.getsockname():
-                break
-            theirs.close()  # somebody else on this machine
-    ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_CONGESTION"):
-        # The system's choice may be one that paces, which makes this connection several times slower.
-        ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
+    ours = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            listener.bind((address, 0))
+            listener.listen(1)
+            for sock in (ours, listener):
+                sock.settimeout(CONNECT_TIMEOUT)
+            ours.connect(listener.getsockname())
+            theirs = _accept(listener, ours.getsockname())
+    except OSError:
+        ours.close()
+        raise
+    _make_fast(ours)
     return ours, theirs
+
+
+def _accept(listener: socket.socket, wanted: Any) -> socket.socket:
+    while True:
+        sock, address = listener.accept()
+        if address == wanted:
+            return sock
+        sock.close()  # somebody else on this machine
+
+
+def _make_fast(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with contextlib.suppress(AttributeError, OSError):  # where there is nothing to choose
+        # The system's choice may be one that paces, which makes this connection several times slower.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")

@@ -26,7 +26,9 @@ from .errors import HandshakeError, IntegrityError, ResourceError
 from .specification import Identity
 from .stream import Data, Stream, Wrap
 
-#: Bytes of ciphertext to be taken from the socket at once.
+#: Bytes of ciphertext to be taken from the socket at once, before the peer's certificate was
+#: verified and after that.
+_FIRST_CHUNK = 1 << 12
 _CHUNK = 1 << 20
 
 
@@ -73,15 +75,17 @@ def _as_file(text: str) -> Iterator[str]:
 
     It is a pipe, so that nothing is ever on a disk, where the system gives names to descriptors.
     """
-    if os.path.isdir("/dev/fd"):
-        reader, writer = os.pipe()
-        try:
-            with os.fdopen(writer, "w") as pipe:
-                pipe.write(text)
-            yield f"/dev/fd/{reader}"
-        finally:
-            os.close(reader)
-    else:
+    reader, writer = os.pipe()
+    name = f"/dev/fd/{reader}"
+    has_name = os.path.exists(name)
+    try:
+        with os.fdopen(writer, "w") as pipe:
+            pipe.write(text)
+        if has_name:
+            yield name
+    finally:
+        os.close(reader)
+    if not has_name:
         with tempfile.NamedTemporaryFile("w") as file:  # readable for its owner alone
             file.write(text)
             file.flush()
@@ -102,7 +106,7 @@ class TlsStream(Stream):
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=not is_connector)
         self._is_established = False
         self._early = b""
-        self._chunk: Optional[memoryview] = None
+        self._chunk = memoryview(bytearray(_FIRST_CHUNK))  # strangers get no more
 
     @property
     def has_arrived(self) -> bool:
@@ -133,6 +137,7 @@ class TlsStream(Stream):
             try:
                 self._tls.do_handshake()
                 self._is_established = True
+                self._chunk = memoryview(bytearray(_CHUNK))
             except ssl.SSLWantReadError:
                 pass
             except ssl.SSLError as error:
@@ -150,9 +155,10 @@ class TlsStream(Stream):
             self._take_outgoing()
 
     def _encrypt(self, data: Data) -> None:
-        if data:  # Python before 3.10 takes an empty write for an error
-            self._tls.write(data)
-            self._take_outgoing()
+        left = memoryview(data)
+        while left:  # an empty write is an error before Python 3.10
+            left = left[self._tls.write(left) :]
+        self._take_outgoing()
 
     def _take_outgoing(self) -> None:
         if self._outgoing.pending:
@@ -177,8 +183,6 @@ class TlsStream(Stream):
 
     def _pull(self) -> bool:
         """Whether something has arrived."""
-        if self._chunk is None:
-            self._chunk = memoryview(bytearray(_CHUNK))
         count = super().receive_into(self._chunk)
         if count == 0:
             self._refuse_end()
