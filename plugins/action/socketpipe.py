@@ -121,16 +121,17 @@ def _parse_size(name: str, text: str | None, largest: int) -> int | None:
 
 
 def _make_identities() -> Mapping[Side, Identity]:
+    # Not before it is asked for: cryptography takes a while, and most sessions do without.
+    from ansible_collections.dds.socketpipe.plugins.plugin_utils._identities import (  # noqa: PLC0415
+        make_identities,
+    )
+
     try:
-        # Not before it is asked for: cryptography takes a while, and most sessions do without.
-        from ansible_collections.dds.socketpipe.plugins.plugin_utils._identities import (  # noqa: PLC0415
-            make_identities,
-        )
+        return make_identities()
     except ImportError as error:
         raise RefusalError(
-            f"encrypt needs the Python library cryptography on the controller: {error}"
+            f"encrypt needs the Python library cryptography on the {_CONTROLLER}: {error}"
         ) from error
-    return make_identities()
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

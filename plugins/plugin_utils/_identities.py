@@ -10,9 +10,15 @@ from datetime import datetime
 
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Side
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import Identity
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+except ImportError as error:
+    _MISSING: ImportError | None = error
+else:
+    _MISSING = None
 
 #: A certificate ends with its session, not by a clock, which on either machine may be wrong.
 _FIRST_DAY = datetime(1970, 1, 1)
@@ -20,7 +26,9 @@ _LAST_DAY = datetime(9999, 12, 31)
 
 
 def make_identities() -> Mapping[Side, Identity]:
-    """What each side shows and accepts."""
+    """What each side shows and accepts. Raises ImportError without the library cryptography."""
+    if _MISSING is not None:
+        raise _MISSING
     local_certificate, local_key = _make_certificate()
     remote_certificate, remote_key = _make_certificate()
     return {

@@ -161,8 +161,9 @@ class TlsStream(Stream):
         self._take_outgoing()
 
     def _take_outgoing(self) -> None:
-        if self._outgoing.pending:
-            super().send(self._outgoing.read())
+        made = self._outgoing.read()
+        if made:
+            super().send(made)
 
     def _decrypt(self, buffer: memoryview) -> Optional[int]:
         """As many records as have arrived and fit."""
