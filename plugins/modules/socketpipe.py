@@ -72,8 +72,9 @@ options:
     description:
       - The permissions of O(output_file), as M(ansible.builtin.copy) takes them, such as V('0640') or
         V(u=rw,g=r). While it is written nobody else may open it.
-      - By default those of the file that it replaces. A new file has what the umask of Ansible leaves of
-        V('0666').
+      - By default those of the file that it replaces, with its access list, but without its set-user-ID,
+        set-group-ID and sticky bits, which it has only if you name them. A new file has what the umask
+        of Ansible leaves of V('0666').
     type: raw
   owner:
     description:
@@ -89,6 +90,8 @@ options:
     description:
       - Keep the file that O(output_file) replaces, under a name with the date and the time. See
         RV(backup_file).
+      - Where the old file can not be linked, it is copied, without set-user-ID and the like. The copy
+        can be opened by its owner alone if its owner or group can not be kept.
     type: bool
     default: false
   shell:

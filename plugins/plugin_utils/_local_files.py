@@ -40,12 +40,20 @@ class _Kind(Enum):
     STREAM = "a character device or a FIFO"
 
 
+_KINDS = {
+    stat.S_IFREG: _Kind.REGULAR,
+    stat.S_IFBLK: _Kind.BLOCK,
+    stat.S_IFCHR: _Kind.STREAM,
+    stat.S_IFIFO: _Kind.STREAM,
+}
+
+
 class LocalFiles:
     """The files of one task, by role; a context, which closes them.
 
     `specs` is what the local endpoint is to do with each, and `descriptors` are those that it has
-    to be given. With *is_check* all is looked at, but nothing is made, and `specs` has only what
-    dd is to do. Everything raises FileError.
+    to be given. With *is_check* all is looked at, but nothing is made or opened for writing, and
+    `specs` has only what dd is to do. Everything raises FileError.
     """
 
     def __init__(self, *, is_check: bool) -> None:
@@ -77,7 +85,7 @@ class LocalFiles:
             _expect_access("read", path, os.R_OK)
             self.specs["input"] = _dd("input", f"if={path}", block_size, accepted)
         else:
-            self._inherit("input", _open("read", path, os.O_RDONLY), accepted)
+            self._inherit("input", _open("read", path, os.O_RDONLY, kind), accepted)
 
     def open_output(self, path: str, attributes: Attributes, *, block_size: int | None) -> None:
         """Write *path*: in its place if it is a device or a FIFO, else beside it until `commit`."""
@@ -88,10 +96,10 @@ class LocalFiles:
             _expect_access("written", path, os.W_OK)
         if kind is _Kind.STREAM:
             self.specs["output"] = _dd("output", f"of={path}", block_size, [0])
-        elif kind is _Kind.BLOCK:
-            self._inherit("output", _open("written", path, os.O_WRONLY), [0])
-        else:
+        elif kind is not _Kind.BLOCK:
             self._create(path, attributes)
+        elif not self._is_check:
+            self._inherit("output", _open("written", path, os.O_WRONLY, kind), [0])
 
     def _inherit(self, role: str, descriptor: int, accept_rc: list[int]) -> None:
         self._inherited.append(descriptor)
@@ -133,9 +141,7 @@ def _look(done: str, path: str) -> _Kind:
         raise FileError("is a directory: name a file, or use tar in a command")
     if stat.S_ISSOCK(mode):
         raise FileError("is a socket: use a command that connects to it")
-    if stat.S_ISREG(mode):
-        return _Kind.REGULAR
-    return _Kind.BLOCK if stat.S_ISBLK(mode) else _Kind.STREAM
+    return _KINDS.get(stat.S_IFMT(mode), _Kind.STREAM)
 
 
 def _expect_folder(folder: str) -> None:
@@ -152,11 +158,18 @@ def _expect_access(done: str, path: str, way: int) -> None:
         raise FileError(f"could not be {done}: {os.strerror(errno.EACCES)}")
 
 
-def _open(done: str, path: str, flags: int) -> int:
+def _open(done: str, path: str, flags: int, kind: _Kind) -> int:
+    """Of the *kind* that was seen. What may have taken its place since then is not waited for, as
+    a FIFO would be, and does not become this process's terminal."""
     try:
-        return os.open(to_bytes(path), flags)
+        descriptor = os.open(to_bytes(path), flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
         raise FileError(f"could not be {done}: {error.strerror}") from error
+    if _KINDS.get(stat.S_IFMT(os.fstat(descriptor).st_mode)) is not kind:
+        os.close(descriptor)
+        raise FileError(f"could not be {done}: it was replaced while it was opened")
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _dd(role: str, file: str, block_size: int | None, accept_rc: list[int]) -> CommandSpec:

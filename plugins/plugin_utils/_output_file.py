@@ -8,6 +8,10 @@ is gone when the last process that has it is, however that ends. `commit` links 
 folder under a hidden name, for link does not replace anything, and renames it over whatever has
 its name so far. Where the file system has no such files, it has the hidden name from the
 beginning, and whoever made it has to remove it.
+
+Others may be able to write in the folder, and put what they like in the place of any name there,
+at any time. So no file is read, written or changed by its name: it is opened, without following a
+link, and what was opened is used.
 """
 
 from __future__ import annotations
@@ -21,9 +25,9 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.text import printable
@@ -34,9 +38,18 @@ _O_FOLDER = os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
 #: What file systems and kernels without O_TMPFILE say.
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
 #: What is said where there are no hard links, or none to another user's file.
-_NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
+_NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+#: Neither a link nor a FIFO that took the name of the old file is followed or waited for.
+_O_OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_O_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_ACCESS_LIST = "system.posix_acl_access"
+#: What is said where there is no such attribute, or owner, or this user may not give it.
+_NO_ATTRIBUTE = (errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.EINVAL, errno.EACCES)
 #: While it is written, and before it has its own.
 _PRIVATE = 0o600
+#: What a new file takes of an old one's mode. The bits above let whoever runs a file become its
+#: owner or group, and that was granted to the old content.
+_KEPT_MODE = 0o777
 _LARGEST_ID = (1 << 32) - 2
 
 
@@ -140,8 +153,7 @@ class OutputFile:
         if descriptor is not None:
             return descriptor, None
         name = _hidden_name()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        return os.open(name, flags, _PRIVATE, dir_fd=self._folder), name
+        return os.open(name, _O_NEW, _PRIVATE, dir_fd=self._folder), name
 
     def _create_unnamed(self) -> int | None:
         if _O_TMPFILE is None or not os.path.isdir("/proc/self/fd"):
@@ -167,17 +179,22 @@ class OutputFile:
             self._set_attributes(old)
             os.fsync(self.descriptor)
         with _in_words("was written, but could not be given its name"):
-            self._hidden = self._hidden or self._link()
+            if self._hidden is None:
+                self._hidden = self._link()
+            else:
+                self._expect_own(self._hidden)
             backup = self._rename(self._hidden, old)
             self._hidden = None
             self._sync_folder()
         return backup
 
     def close(self) -> None:
+        """Raises nothing: by now there is a result, which no error of this is to hide."""
         if self._hidden is not None:
             self._remove(self._hidden)
-        os.close(self.descriptor)
-        os.close(self._folder)
+        for descriptor in (self.descriptor, self._folder):
+            with suppress(OSError):
+                os.close(descriptor)
 
     # Attributes
 
@@ -192,11 +209,9 @@ class OutputFile:
         was asked for. A symbolic link is replaced as if nothing had been there."""
         base = 0o666 & ~_umask()
         if old is not None and stat.S_ISREG(old.st_mode):
-            base = stat.S_IMODE(old.st_mode)
-            if not self._take_owner(old):
-                base &= 0o777
-            elif self._attributes.mode is None:
-                self._take_attributes()
+            base = old.st_mode & _KEPT_MODE
+            if self._take_owner(old) and self._attributes.mode is None:
+                self._take_attributes(old)
         self._set_mode(base)
 
     def _take_owner(self, old: os.stat_result) -> bool:
@@ -216,15 +231,20 @@ class OutputFile:
         except PermissionError:
             pass  # as with copy, the file is this user's from now on
 
-    def _take_attributes(self) -> None:
-        """Access lists, security labels and the like."""
-        shutil.copystat(self._path, self._reference)
-        os.utime(self._reference)
+    def _take_attributes(self, old: os.stat_result) -> None:
+        """Those beyond the mode, if *old* may be read and still has its name."""
+        try:
+            source = self._open_old()
+        except OSError:
+            return
+        try:
+            if os.path.samestat(os.fstat(source), old):
+                _copy_attributes(source, self.descriptor)
+        finally:
+            os.close(source)
 
-    @property
-    def _reference(self) -> bytes:
-        """A path that leads to the file, whether it has a name or not."""
-        return self.temporary or b"/proc/self/fd/%d" % self.descriptor
+    def _open_old(self) -> int:
+        return os.open(self._name, _O_OLD, dir_fd=self._folder)
 
     def _set_mode(self, base: int) -> None:
         wanted = self._attributes.mode
@@ -242,13 +262,22 @@ class OutputFile:
         name = _hidden_name()
         # With descriptors of folders Python calls linkat, which alone can follow this link.
         os.link(
-            self._reference, name,
+            b"/proc/self/fd/%d" % self.descriptor, name,
             src_dir_fd=self._folder, dst_dir_fd=self._folder, follow_symlinks=True,
         )  # fmt: skip
         return name
 
+    def _expect_own(self, hidden: bytes) -> None:
+        """What somebody put in its place in all that time must not be taken for what was received."""
+        found = os.stat(hidden, dir_fd=self._folder, follow_symlinks=False)
+        if not os.path.samestat(found, os.fstat(self.descriptor)):
+            raise FileError(
+                f"was written, but could not be given its name: '{_shown(hidden)}', "
+                "which it had until then, was replaced"
+            )
+
     def _rename(self, hidden: bytes, old: os.stat_result | None) -> bytes | None:
-        backup = self._back_up() if self._attributes.backup and old is not None else None
+        backup = self._back_up(old) if self._attributes.backup and old is not None else None
         try:
             os.rename(hidden, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         except OSError:
@@ -257,7 +286,7 @@ class OutputFile:
             raise
         return None if backup is None else os.path.join(os.path.dirname(self._path), backup)
 
-    def _back_up(self) -> bytes:
+    def _back_up(self, old: os.stat_result) -> bytes:
         """Another name for what is replaced, made like copy's: nothing is missing at any time."""
         moment = time.strftime("%Y-%m-%d@%H:%M:%S~").encode("ascii")
         name = b"%b.%d.%b" % (self._name, os.getpid(), moment)
@@ -270,22 +299,27 @@ class OutputFile:
             except OSError as error:
                 if error.errno not in _NO_LINK:
                     raise
-                self._copy_old(name)
+                self._copy_old(name, old)
         return name
 
-    def _copy_old(self, name: bytes) -> None:
-        try:
-            path = os.path.join(os.path.dirname(self._path), name)
-            shutil.copy2(self._path, path, follow_symlinks=False)
-        except OSError:
-            self._remove(name)
-            raise
+    def _copy_old(self, name: bytes, old: os.stat_result) -> None:
+        if stat.S_ISLNK(old.st_mode):
+            os.symlink(os.readlink(self._name, dir_fd=self._folder), name, dir_fd=self._folder)
+            return
+        with os.fdopen(self._open_old(), "rb") as source:
+            if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "it is not a regular file")
+            with os.fdopen(os.open(name, _O_NEW, _PRIVATE, dir_fd=self._folder), "wb") as target:
+                try:
+                    _copy(source, target)
+                except OSError:
+                    self._remove(name)
+                    raise
 
     def _remove(self, name: bytes) -> None:
-        try:
+        """As far as possible: it may be gone, and what led to this is what the user has to know."""
+        with suppress(OSError):
             os.unlink(name, dir_fd=self._folder)
-        except FileNotFoundError:
-            pass  # the local endpoint has removed it, or it was never made
 
     def _sync_folder(self) -> None:
         """The name is to survive a power cut, too."""
@@ -297,6 +331,53 @@ class OutputFile:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _copy(source: IO[bytes], target: IO[bytes]) -> None:
+    """All of a file, onto the disk: what it is a copy of will be gone."""
+    shutil.copyfileobj(source, target)
+    target.flush()
+    _copy_status(source.fileno(), target.fileno())
+    os.fsync(target.fileno())
+
+
+def _copy_status(source: int, target: int) -> None:
+    """Times, owner, attributes and mode. Where the owner can not be the same, the copy stays
+    private: to another owner and group the old mode might grant more."""
+    old = os.fstat(source)
+    with _as_far_as_possible():
+        os.utime(target, ns=(old.st_atime_ns, old.st_mtime_ns))
+        os.fchown(target, old.st_uid, old.st_gid)
+        _copy_attributes(source, target)
+        os.fchmod(target, old.st_mode & _KEPT_MODE)
+
+
+def _copy_attributes(source: int, target: int) -> None:
+    """The access list, the SELinux label, and what users noted. Not security.capability: as with
+    set-id bits, its power was granted to other content. The mode has to be set after this, for
+    with an access list its bits for the group are the list's mask."""
+    if not hasattr(os, "listxattr"):
+        return
+    names: list[str] = []
+    with _as_far_as_possible():
+        names = os.listxattr(source)
+    for name in names:
+        if name in (_ACCESS_LIST, "security.selinux") or name.startswith("user."):
+            with _as_far_as_possible():
+                os.setxattr(target, name, os.getxattr(source, name))
+    if _ACCESS_LIST not in names:
+        # The folder's default list might grant more than the old file did.
+        with _as_far_as_possible():
+            os.removexattr(target, _ACCESS_LIST)
+
+
+@contextmanager
+def _as_far_as_possible() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ATTRIBUTE:
+            raise
 
 
 def _hidden_name() -> bytes:

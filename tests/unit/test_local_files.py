@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,16 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def locked(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for a user who may do nothing; the tests may be root, who may."""
     monkeypatch.setattr(os, "access", lambda path, way: False)
+
+
+@pytest.fixture
+def block_device(folder: Path) -> Path:
+    """One that may be opened, but is not there."""
+    try:
+        os.mknod(folder / "block", stat.S_IFBLK | 0o600, os.makedev(0, 0))
+    except PermissionError:
+        pytest.skip("only root makes devices")
+    return folder / "block"
 
 
 def open_input(files: LocalFiles, path: Path | str, **options: Any) -> None:
@@ -135,7 +146,54 @@ def test_nothing_is_open_in_the_end(folder: Path) -> None:
     assert os.listdir("/proc/self/fd") == before
 
 
+def swap_before_open(monkeypatch: pytest.MonkeyPatch, swap: Callable[[], object]) -> None:
+    """Does *swap* between a look at a file and its opening."""
+    real_open = os.open
+
+    def call(*arguments: Any, **options: Any) -> int:
+        swap()
+        return real_open(*arguments, **options)
+
+    monkeypatch.setattr(os, "open", call)
+
+
+def test_a_file_is_read_as_usual_though_it_was_opened_without_waiting(folder: Path) -> None:
+    with LocalFiles(is_check=False) as files:
+        open_input(files, folder / "file")
+        (descriptor,) = files.descriptors
+        assert os.get_blocking(descriptor)
+        assert not os.get_inheritable(descriptor)
+
+
 # What is refused
+
+
+@pytest.mark.parametrize("name", ["fifo", "directory", "/dev/zero"])
+def test_what_took_the_place_of_an_input_file_is_neither_waited_for_nor_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A FIFO that nobody writes held the task up for good."""
+
+    def swap() -> None:
+        (folder / "file").unlink()
+        (folder / "file").symlink_to(name)
+
+    swap_before_open(monkeypatch, swap)
+    before = len(os.listdir("/proc/self/fd"))
+    words = "^could not be read: it was replaced while it was opened$"
+    with pytest.raises(FileError, match=words), LocalFiles(is_check=False) as files:
+        open_input(files, folder / "file")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_took_the_place_of_a_block_device_is_not_written(
+    folder: Path, block_device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swap_before_open(monkeypatch, lambda: (folder / "file").replace(block_device))
+    words = "^could not be written: it was replaced while it was opened$"
+    with pytest.raises(FileError, match=words), LocalFiles(is_check=False) as files:
+        open_output(files, block_device)
+    assert block_device.stat().st_size == len(b"content")
 
 
 @CHECKED
@@ -216,6 +274,22 @@ def test_check_mode_writes_nothing_and_leaves_nothing_to_the_endpoint(
         open_output(files, folder / "new")
         assert (files.specs, files.descriptors) == ({}, [])
         assert os.listdir(folder) == before
+
+
+def test_check_mode_does_not_open_a_block_device_for_writing(block_device: Path) -> None:
+    """When that is closed, udev takes the device for changed."""
+    with LocalFiles(is_check=True) as files:
+        open_output(files, block_device)
+        assert (files.specs, files.descriptors) == ({}, [])
+    with pytest.raises(FileError, match="could not be written: No such"), LocalFiles(is_check=False) as files:
+        open_output(files, block_device)
+
+
+@pytest.mark.usefixtures("locked")
+def test_check_mode_finds_a_block_device_that_may_not_be_written(block_device: Path) -> None:
+    words = "^could not be written: Permission denied$"
+    with pytest.raises(FileError, match=words), LocalFiles(is_check=True) as files:
+        open_output(files, block_device)
 
 
 def test_check_mode_knows_of_dd(folder: Path) -> None:

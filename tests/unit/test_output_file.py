@@ -9,6 +9,7 @@ import errno
 import os
 import re
 import stat
+import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,14 @@ ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files 
 NOTHING = {"mode": None, "owner": None, "group": None, "backup": False}
 NOBODY = 65534
 SOMEBODY = 12345
+ACCESS_LIST = "system.posix_acl_access"
+#: Version 2: the owner rw, user NOBODY rw, the group nothing, the mask rw, others nothing.
+NOBODY_MAY_WRITE = struct.pack(
+    "<I" + 5 * "HHI",
+    *(2, 0x01, 6, 0xFFFFFFFF, 0x02, 6, NOBODY, 0x04, 0, 0xFFFFFFFF, 0x10, 6, 0xFFFFFFFF, 0x20, 0, 0xFFFFFFFF),
+)
+#: As setcap writes cap_setuid, permitted and effective.
+CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 7, 0, 0, 0)
 
 
 @pytest.fixture(params=["without a name", "with a hidden name"])
@@ -77,6 +86,25 @@ def write(path: Path | bytes, content: bytes = b"new", attributes: Attributes | 
 
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
+
+
+def set_attribute(path: Path, name: str, value: bytes) -> None:
+    try:
+        os.setxattr(path, name, value)
+    except OSError as error:
+        pytest.skip(f"there is no {name} here: {error}")
+
+
+def hidden_in(folder: Path) -> Path:
+    (path,) = folder.glob(".socketpipe-*")
+    return path
+
+
+@pytest.fixture
+def unlinkable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that can not be linked, so that it is copied: of another user, or on such a file system."""
+    monkeypatch.setattr(_output_file, "_O_TMPFILE", None)
+    monkeypatch.setattr(os, "link", refuse(errno.EPERM))
 
 
 def refuse(number: int) -> Callable[..., Any]:
@@ -225,14 +253,103 @@ def test_the_time_of_a_file_is_that_of_its_own_content(folder: Path) -> None:
     assert (folder / "f").stat().st_mtime > 1
 
 
-def test_extended_attributes_of_an_old_file_are_kept(folder: Path) -> None:
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize(
+    ("name", "value"), [("user.note", b"kept"), (ACCESS_LIST, NOBODY_MAY_WRITE)], ids=["note", "access list"]
+)
+def test_notes_and_the_access_list_of_an_old_file_are_kept(folder: Path, name: str, value: bytes) -> None:
     (folder / "f").touch()
-    try:
-        os.setxattr(folder / "f", "user.note", b"kept")
-    except OSError:
-        pytest.skip("this file system has none")
+    set_attribute(folder / "f", name, value)
+    before = mode_of(folder / "f")
     write(folder / "f")
-    assert os.getxattr(folder / "f", "user.note") == b"kept"
+    assert os.getxattr(folder / "f", name) == value
+    assert mode_of(folder / "f") == before
+
+
+@pytest.mark.usefixtures("way")
+def test_the_folders_default_access_list_grants_no_more_than_the_old_file_did(folder: Path) -> None:
+    (folder / "f").touch()
+    (folder / "f").chmod(0o660)
+    set_attribute(folder, "system.posix_acl_default", NOBODY_MAY_WRITE)
+    write(folder / "f")
+    assert ACCESS_LIST not in os.listxattr(folder / "f")
+    assert mode_of(folder / "f") == 0o660
+
+
+@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.EINVAL, errno.EACCES])
+@pytest.mark.parametrize("call", ["listxattr", "getxattr", "setxattr", "removexattr"])
+def test_an_attribute_that_can_not_be_kept_is_not_missed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    (folder / "f").touch()
+    set_attribute(folder / "f", "user.note", b"kept")
+    monkeypatch.setattr(os, call, refuse(number))
+    write(folder / "f")
+    assert (folder / "f").read_bytes() == b"new"
+
+
+def test_an_attribute_for_which_there_is_no_space_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "f").touch()
+    set_attribute(folder / "f", "user.note", b"kept")
+    monkeypatch.setattr(os, "setxattr", refuse(errno.ENOSPC))
+    with pytest.raises(FileError, match="could not be given its mode and owner: No space left on device"):
+        write(folder / "f")
+
+
+def test_a_system_without_such_attributes_will_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "listxattr")
+    (folder / "f").touch()
+    write(folder / "f")
+    assert (folder / "f").read_bytes() == b"new"
+
+
+@ROOT_ONLY
+@pytest.mark.usefixtures("way")
+def test_of_an_old_file_that_may_not_be_read_the_mode_is_kept(folder: Path) -> None:
+    (folder / "f").touch()
+    os.chown(folder / "f", SOMEBODY, SOMEBODY)
+    (folder / "f").chmod(0o200)
+    folder.chmod(0o777)
+    with as_user(SOMEBODY):
+        write(folder / "f")
+    assert (mode_of(folder / "f"), (folder / "f").read_bytes()) == (0o200, b"new")
+
+
+@ROOT_ONLY
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("bit", [stat.S_ISUID, stat.S_ISGID, stat.S_ISVTX])
+@pytest.mark.parametrize("options", [{}, {"owner": "root"}, {"group": "root"}, {"mode": "g+w"}])
+def test_what_was_received_does_not_get_the_old_files_set_id_bits(
+    folder: Path, bit: int, options: dict[str, Any]
+) -> None:
+    """With an owner that was asked for it was a set-id file of that user, with another's content."""
+    (folder / "f").touch()
+    os.chown(folder / "f", SOMEBODY, SOMEBODY)
+    (folder / "f").chmod(0o775 | bit)
+    write(folder / "f", attributes=parse_attributes({**NOTHING, **options}))
+    assert mode_of(folder / "f") == 0o775
+
+
+@ROOT_ONLY
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize(("mode", "expected"), [("4755", 0o4755), ("u+s", 0o4755), ("g+s", 0o2755)])
+def test_a_set_id_bit_that_was_asked_for_is_set(folder: Path, mode: str, expected: int) -> None:
+    (folder / "f").touch()
+    os.chown(folder / "f", SOMEBODY, SOMEBODY)
+    (folder / "f").chmod(0o755)
+    write(folder / "f", attributes=parse_attributes({**NOTHING, "mode": mode}))
+    assert mode_of(folder / "f") == expected
+
+
+@ROOT_ONLY
+@pytest.mark.usefixtures("way")
+def test_what_was_received_does_not_get_the_old_files_capabilities(folder: Path) -> None:
+    (folder / "f").touch()
+    set_attribute(folder / "f", "security.capability", CAPABILITY)
+    write(folder / "f")
+    assert "security.capability" not in os.listxattr(folder / "f")
 
 
 @ROOT_ONLY
@@ -240,10 +357,10 @@ def test_extended_attributes_of_an_old_file_are_kept(folder: Path) -> None:
 def test_an_old_files_owner_and_group_are_kept(folder: Path) -> None:
     (folder / "f").touch()
     os.chown(folder / "f", SOMEBODY, SOMEBODY + 1)
-    (folder / "f").chmod(0o4750)
+    (folder / "f").chmod(0o750)
     write(folder / "f")
     status = (folder / "f").stat()
-    assert (status.st_uid, status.st_gid, mode_of(folder / "f")) == (SOMEBODY, SOMEBODY + 1, 0o4750)
+    assert (status.st_uid, status.st_gid, mode_of(folder / "f")) == (SOMEBODY, SOMEBODY + 1, 0o750)
 
 
 @ROOT_ONLY
@@ -376,10 +493,126 @@ def test_where_an_old_file_can_not_be_linked_it_is_copied(
     assert Path(os.fsdecode(backup or b"")).read_bytes() == b"old"
 
 
+@ROOT_ONLY
+@pytest.mark.usefixtures("unlinkable")
+def test_a_copy_of_an_old_file_is_as_that_was_but_for_its_set_id_bits(folder: Path) -> None:
+    old = folder / "f"
+    old.write_bytes(b"old")
+    os.chown(old, SOMEBODY, NOBODY)
+    old.chmod(0o6754)
+    os.utime(old, ns=(1_000_000_001, 2_000_000_002))
+    status = Path(os.fsdecode(write(old, attributes=Attributes(backup=True)) or b"")).stat()
+    assert (status.st_uid, status.st_gid) == (SOMEBODY, NOBODY)
+    assert stat.S_IMODE(status.st_mode) == 0o754
+    assert status.st_mtime_ns == 2_000_000_002
+
+
+@pytest.mark.usefixtures("unlinkable")
+def test_a_copy_of_an_old_file_has_its_access_list(folder: Path) -> None:
+    (folder / "f").touch()
+    set_attribute(folder / "f", ACCESS_LIST, NOBODY_MAY_WRITE)
+    backup = write(folder / "f", attributes=Attributes(backup=True))
+    assert os.getxattr(backup or b"", ACCESS_LIST) == NOBODY_MAY_WRITE
+
+
+@ROOT_ONLY
+@pytest.mark.usefixtures("unlinkable")
+def test_a_copy_of_another_users_file_is_private(folder: Path) -> None:
+    """His group would be granted what the old one's was."""
+    folder.chmod(0o777)
+    (folder / "f").write_bytes(b"old")
+    (folder / "f").chmod(0o664)
+    with as_user(SOMEBODY):
+        backup = Path(os.fsdecode(write(folder / "f", attributes=Attributes(backup=True)) or b""))
+    assert (mode_of(backup), backup.read_bytes()) == (0o600, b"old")
+
+
+@pytest.mark.usefixtures("unlinkable")
+def test_a_copy_is_never_open_to_more_than_the_old_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    copy = _output_file.shutil.copyfileobj
+
+    def look_and_copy(source: Any, target: Any) -> None:
+        copy(source, target)
+        seen.append(stat.S_IMODE(os.fstat(target.fileno()).st_mode))
+
+    monkeypatch.setattr(_output_file.shutil, "copyfileobj", look_and_copy)
+    os.umask(0)
+    (folder / "f").write_bytes(b"secret")
+    (folder / "f").chmod(0o600)
+    write(folder / "f", attributes=Attributes(backup=True))
+    assert seen == [0o600]
+
+
+def test_a_link_in_the_place_of_a_copy_is_not_written_through(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name can be foretold. What is there under that name stays, too."""
+    victim = folder / "victim"
+    victim.write_bytes(b"untouched")
+
+    def plant(source: bytes, name: bytes, **options: Any) -> None:
+        os.symlink("victim", name, dir_fd=options["dst_dir_fd"])
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(_output_file, "_O_TMPFILE", None)
+    monkeypatch.setattr(os, "link", plant)
+    (folder / "f").write_bytes(b"old")
+    with pytest.raises(FileError, match=r"the old file could not be kept as '.*': File exists"):
+        write(folder / "f", attributes=Attributes(backup=True))
+    assert (victim.read_bytes(), (folder / "f").read_bytes()) == (b"untouched", b"old")
+    assert len(os.listdir(folder)) == 3
+
+
+def test_too_many_links_are_no_reason_to_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody who may write in the folder can make them."""
+    monkeypatch.setattr(_output_file, "_O_TMPFILE", None)
+    monkeypatch.setattr(os, "link", refuse(errno.EMLINK))
+    (folder / "f").write_bytes(b"old")
+    with pytest.raises(FileError, match=r"could not be kept as '.*': Too many links"):
+        write(folder / "f", attributes=Attributes(backup=True))
+
+
+@pytest.mark.usefixtures("unlinkable")
+@pytest.mark.parametrize(
+    ("swap", "words"),
+    [
+        (lambda path: path.symlink_to("secret"), "Too many levels of symbolic links"),
+        (os.mkfifo, "it is not a regular file"),
+    ],
+    ids=["link", "FIFO"],
+)
+def test_what_took_the_old_files_name_is_neither_followed_nor_waited_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, swap: Callable[[Path], None], words: str
+) -> None:
+    (folder / "secret").write_bytes(b"secret")
+    (folder / "f").write_bytes(b"old")
+
+    def strftime(form: str) -> str:
+        (folder / "f").unlink()
+        swap(folder / "f")
+        return "now~"
+
+    monkeypatch.setattr(_output_file.time, "strftime", strftime)
+    with pytest.raises(FileError, match=f"could not be kept as '.*': {words}"):
+        write(folder / "f", attributes=Attributes(backup=True))
+    assert sorted(os.listdir(folder)) == ["f", "secret"]
+
+
+@pytest.mark.usefixtures("unlinkable")
+def test_a_link_that_can_not_be_linked_is_copied_as_a_link(folder: Path) -> None:
+    (folder / "f").symlink_to("other")
+    backup = write(folder / "f", attributes=Attributes(backup=True))
+    assert os.readlink(backup or b"") == b"other"
+    assert (folder / "f").read_bytes() == b"new"
+
+
 def test_a_copy_that_got_no_further_is_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_output_file, "_O_TMPFILE", None)
     monkeypatch.setattr(os, "link", refuse(errno.EPERM))
-    monkeypatch.setattr(_output_file.shutil, "copystat", refuse(errno.ENOSPC))
+    monkeypatch.setattr(_output_file.shutil, "copyfileobj", refuse(errno.ENOSPC))
     (folder / "f").write_bytes(b"old")
     with pytest.raises(FileError, match=r"could not be kept as '.*': No space left on device"):
         write(folder / "f", attributes=Attributes(backup=True, mode=0o600))
@@ -402,7 +635,105 @@ def test_a_link_is_replaced_and_what_it_leads_to_is_not_touched(folder: Path, da
     assert (folder / "other").exists() != dangling
 
 
+# Somebody else who may write in the folder
+
+
+def test_a_link_in_the_place_of_the_hidden_name_lets_nobody_change_another_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root took the mode and the attributes of the old file to what the link led to."""
+    monkeypatch.setattr(_output_file, "_O_TMPFILE", None)
+    shadow = folder / "shadow"
+    shadow.write_bytes(b"secret")
+    shadow.chmod(0o600)
+    (folder / "f").touch()
+    (folder / "f").chmod(0o666)
+    set_attribute(folder / "f", "user.note", b"planted")
+    before = shadow.stat()
+    output = OutputFile(os.fsencode(folder / "f"), Attributes())
+    hidden = hidden_in(folder)
+    hidden.unlink()
+    hidden.symlink_to("shadow")
+    words = f"^was written, but could not be given its name: '{hidden.name}', .*, was replaced$"
+    with pytest.raises(FileError, match=words):
+        output.commit()
+    output.close()
+    assert shadow.stat() == before
+    assert os.listxattr(shadow) == []
+    assert (shadow.read_bytes(), (folder / "f").read_bytes()) == (b"secret", b"")
+    assert sorted(os.listdir(folder)) == ["f", "shadow"]
+
+
+def test_another_file_in_the_place_of_the_hidden_name_is_not_taken_for_what_was_received(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_output_file, "_O_TMPFILE", None)
+    output = OutputFile(os.fsencode(folder / "f"), Attributes())
+    hidden = hidden_in(folder)
+    hidden.rename(folder / "received")
+    hidden.write_bytes(b"forged")
+    with pytest.raises(FileError, match="was replaced"):
+        output.commit()
+    output.close()
+    assert os.listdir(folder) == ["received"]
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("is_link", [True, False], ids=["link", "file"])
+def test_what_took_the_old_files_name_gives_no_attributes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, is_link: bool
+) -> None:
+    """After the old file was seen, before it was opened."""
+    (folder / "f").touch()
+    (folder / "other").touch()
+    set_attribute(folder / "other", "user.note", b"another's")
+    real_fchown = os.fchown
+
+    def swap(descriptor: int, owner: int, group: int) -> None:
+        real_fchown(descriptor, owner, group)
+        (folder / "f").unlink()
+        if is_link:
+            (folder / "f").symlink_to("other")
+        else:
+            (folder / "other").rename(folder / "f")
+
+    monkeypatch.setattr(os, "fchown", swap)
+    write(folder / "f")
+    assert ((folder / "f").read_bytes(), os.listxattr(folder / "f")) == (b"new", [])
+
+
 # What goes wrong at the end
+
+
+@pytest.mark.usefixtures("way")
+def test_a_file_that_can_not_be_removed_is_closed_without_an_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task has failed by then, and what is told has to be why."""
+    before = os.listdir("/proc/self/fd")
+    output = OutputFile(os.fsencode(folder / "f"), Attributes())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse(errno.EROFS))
+        output.close()
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_an_error_of_closing_one_descriptor_leaves_none_open(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NFS tells of a full disk."""
+    before = os.listdir("/proc/self/fd")
+    output = OutputFile(os.fsencode(folder / "f"), Attributes())
+    real_close = os.close
+
+    def close(descriptor: int) -> None:
+        real_close(descriptor)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", close)
+        output.close()
+    assert os.listdir("/proc/self/fd") == before
 
 
 @pytest.mark.usefixtures("way")
@@ -437,6 +768,18 @@ def test_a_name_that_can_not_be_taken_leaves_the_old_file_and_nothing_else(
         write(folder / "f", attributes=Attributes(backup=True))
     assert os.listdir(folder) == ["f"]
     assert (folder / "f").read_bytes() == b"old"
+
+
+@pytest.mark.usefixtures("way")
+def test_why_a_name_can_not_be_taken_is_told_though_the_backup_can_not_be_removed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "f").write_bytes(b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", refuse(errno.EPERM))
+        patch.setattr(os, "unlink", refuse(errno.EROFS))
+        with pytest.raises(FileError, match="Operation not permitted"):
+            write(folder / "f", attributes=Attributes(backup=True))
 
 
 @pytest.mark.usefixtures("way")
