@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from harness.ansible import MODULE, Ansible, Run, TaskResult
-from harness.network import Keys, Target, enter_own_network, processes_here
+from harness.network import Keys, Target, enter_own_network, processes_here, run
+from harness.topology import Network
 from harness.users import etc_with_users
 from harness.waiting import wait_until
 
@@ -97,3 +98,24 @@ def start_session(target: Target, ansible: Ansible) -> Callable[..., Run]:
         return ansible.start({target.name: target.inventory()}, [{MODULE: options}])
 
     return start
+
+
+@pytest.fixture
+def network(tmp_path: Path, keys: Keys) -> Iterator[Network]:
+    """Nothing of the test may be left running or listening on any of its nodes."""
+    network = Network(tmp_path, keys)
+    try:
+        yield network
+        network.expect_nothing_left()
+    finally:
+        network.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder with room for one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder)
+    yield folder
+    run("umount", folder)

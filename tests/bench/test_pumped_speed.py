@@ -17,6 +17,7 @@ from statistics import median
 import pytest
 from harness.ansible import MODULE, Ansible, TaskResult
 from harness.network import Target
+from harness.streams import copied_by_dd
 
 BLOCKS = 4096
 SIZE = BLOCKS * 256 * 1024
@@ -28,9 +29,9 @@ RUNS = 5
 def rate(result: TaskResult, writer_stderr: str) -> float:
     """MB/s, by the words of the writing dd."""
     assert result.kind == "ok", result.msg
-    size, seconds = re.findall(r"^(\d+) bytes .* copied, ([\d.]+) s", writer_stderr, re.MULTILINE)[0]
-    assert int(size) == SIZE
-    return int(size) / float(seconds) / 1e6
+    size, seconds = copied_by_dd(writer_stderr)
+    assert size == SIZE
+    return size / seconds / 1e6
 
 
 def through_ssh(ansible: Ansible, target: Target) -> float:

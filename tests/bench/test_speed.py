@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 import secrets
 import socket
 import subprocess
@@ -28,6 +27,7 @@ import pytest
 from harness.ansible import MODULE, Ansible
 from harness.network import Target
 from harness.sessions import ENGINE
+from harness.streams import copied_by_dd
 
 WRITER = ["dd", "if=/dev/zero", "bs=256k", "count=16384"]
 READER = ["dd", "of=/dev/null", "bs=256k"]
@@ -37,8 +37,8 @@ TIMED_ENDPOINT = str(Path(__file__).parent / "timed_endpoint.py")
 
 
 def gigabytes_per_second(dd_stderr: str) -> float:
-    size, seconds = re.findall(r"^(\d+) bytes .* copied, ([\d.]+) s", dd_stderr, re.MULTILINE)[0]
-    return int(size) / float(seconds) / 1e9
+    size, seconds = copied_by_dd(dd_stderr)
+    return size / seconds / 1e9
 
 
 def bare_tcp(ansible: Ansible, target: Target) -> float:

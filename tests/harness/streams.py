@@ -5,11 +5,25 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 #: Writes a little, again and again, until it is stopped.
 ENDLESS = "while :; do head -c 100000 /dev/zero; sleep 0.02; done"
+
+SHORT_WRITES_SIZE = 2_000_003
+#: Writes `SHORT_WRITES_SIZE` bytes, in pieces of any size from 1 to 60000, each one at once.
+SHORT_WRITES = [
+    sys.executable,
+    "-c",
+    "import os, random\n"
+    "random.seed(7)\n"
+    f"left = {SHORT_WRITES_SIZE}\n"
+    "while left:\n"
+    "    left -= os.write(1, bytes(min(left, random.randint(1, 60000))))\n",
+]
 
 
 @dataclass
@@ -41,3 +55,10 @@ class CommitGate:
 
 def sh(script: str) -> list[str]:
     return ["sh", "-c", script]
+
+
+def copied_by_dd(stderr: str) -> tuple[int, float]:
+    """The bytes that a dd has copied, and the seconds it took, by its own words."""
+    found = re.search(r"^(\d+) bytes .* copied, ([\d.]+) s", stderr, re.MULTILINE)
+    assert found is not None, stderr
+    return int(found[1]), float(found[2])

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ import pytest
 from harness.ansible import MODULE, Ansible, Run, TaskResult
 from harness.middle import BOUND, Middle, starter_of
 from harness.middlebox import Change, Flip, FlipLast, LoseRest, Tamperer, Way
-from harness.network import Keys, Target, processes_here
-from harness.streams import CommitGate, sh
+from harness.network import Target, processes_here
+from harness.streams import SHORT_WRITES, SHORT_WRITES_SIZE, CommitGate, copied_by_dd, sh
 from harness.topology import Network
 from harness.waiting import wait_until
 from harness.wire import (
@@ -400,17 +400,6 @@ def test_without_encrypt_and_checksum_a_changed_bit_is_not_noticed(
 
 # Blocks, and the rate
 
-#: Writes two million bytes and some, in pieces of any size from 1 to 60000, each one at once.
-SHORT_WRITES = [
-    sys.executable,
-    "-c",
-    "import os, random\n"
-    "random.seed(7)\n"
-    "left = 2_000_003\n"
-    "while left:\n"
-    "    left -= os.write(1, bytes(min(left, random.randint(1, 60000))))\n",
-]
-
 
 @pytest.mark.parametrize(("reader", "size"), [("remote", 1024 * 1024), ("output", 10_001)])
 @for_either_reason
@@ -421,7 +410,7 @@ def test_every_read_is_a_whole_block_but_the_last(
     commands = {writer: SHORT_WRITES, reader: f"dd of=/dev/null bs={size}"}
     result = session(**commands, block_size=str(size), **pumped)
     assert result.kind == "ok", result.msg
-    assert f"{2_000_003 // size}+1 records in\n" in result[reader]["stderr"]
+    assert f"{SHORT_WRITES_SIZE // size}+1 records in\n" in result[reader]["stderr"]
 
 
 @pytest.mark.parametrize("reader", ["remote", "output"])
@@ -430,9 +419,7 @@ def test_an_encrypted_direction_has_the_rate_limit(session: Session, reader: str
     commands = {writer: "dd if=/dev/zero bs=64k count=240", reader: "dd of=/dev/null bs=64k"}
     result = session(**commands, rate_limit="5M", encrypt=True)
     assert result.kind == "ok", result.msg
-    found = re.search(r"copied, ([\d.]+) s", result[reader]["stderr"])
-    assert found is not None
-    assert float(found[1]) == pytest.approx(3, rel=0.05)
+    assert copied_by_dd(result[reader]["stderr"])[1] == pytest.approx(3, rel=0.05)
 
 
 # Failures
@@ -670,17 +657,6 @@ def test_other_connection_plugins(ansible: Ansible, target: Target, plugin: str)
     task = {MODULE: {"input": "echo x", "remote": "cat", "encrypt": True, "checksum": "sha256"}}
     result = ansible.play({target.name: host}, [task])[-1]
     assert (result.kind, result["stdout"]) == ("ok", "x\n"), result.msg
-
-
-@pytest.fixture
-def network(tmp_path: Path, keys: Keys) -> Iterator[Network]:
-    """Nothing of the test may be left running or listening on any of its nodes."""
-    network = Network(tmp_path, keys)
-    try:
-        yield network
-        network.expect_nothing_left()
-    finally:
-        network.close()
 
 
 def test_a_link_without_ipv4(ansible: Ansible, network: Network) -> None:

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.ansible import MODULE, Ansible, Run, TaskResult
-from harness.network import Target, run
+from harness.network import Target
 from harness.streams import ENDLESS, CommitGate, sh
 from harness.waiting import wait_until
 
@@ -116,15 +116,6 @@ def test_output_fails_on_a_full_disk(session: Session, tmp_path: Path, small_dis
     assert result.kind == "failed"
     assert "No space left on device" in result.msg
     assert result.msg.startswith("output command 'tee ")
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder)
-    yield folder
-    run("umount", folder)
 
 
 def test_remote_ends_early_while_input_still_writes(session: Session, target: Target) -> None:

@@ -36,15 +36,6 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder)
-    yield folder
-    run("umount", folder)
-
-
 @pytest.fixture(params=["without a name", "with a hidden name"])
 def way(request: pytest.FixtureRequest, ansible: Ansible, tmp_path: Path) -> str:
     """Files that have no name while they are written, and a system that does not have such files."""

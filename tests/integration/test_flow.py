@@ -6,25 +6,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable
 
 import pytest
 from harness.ansible import TaskResult
+from harness.streams import SHORT_WRITES, SHORT_WRITES_SIZE, copied_by_dd
 
 Session = Callable[..., TaskResult]
-
-#: Writes two million bytes and some, in pieces of any size from 1 to 60000, each one at once.
-SHORT_WRITES = [
-    sys.executable,
-    "-c",
-    "import os, random\n"
-    "random.seed(7)\n"
-    "left = 2_000_003\n"
-    "while left:\n"
-    "    left -= os.write(1, bytes(min(left, random.randint(1, 60000))))\n",
-]
-TOTAL = 2_000_003
 
 
 def records_in(result: TaskResult, reader: str) -> tuple[int, int]:
@@ -46,7 +34,7 @@ def through(reader: str, dd: str) -> dict[str, object]:
 def test_every_read_is_a_whole_block_but_the_last(session: Session, reader: str, size: int) -> None:
     result = session(**through(reader, f"dd of=/dev/null bs={size}"), block_size=str(size))
     assert result.kind == "ok", result.msg
-    assert records_in(result, reader) == (TOTAL // size, 1)
+    assert records_in(result, reader) == (SHORT_WRITES_SIZE // size, 1)
 
 
 def test_without_block_size_reads_are_what_the_network_gives(session: Session) -> None:
@@ -76,9 +64,7 @@ def test_no_more_than_the_rate_limit_is_sent_in_a_second(session: Session, reade
         commands = {"remote": writer, "output": "dd of=/dev/null bs=64k"}
     result = session(**commands, rate_limit="5M")
     assert result.kind == "ok", result.msg
-    found = re.search(r"copied, ([\d.]+) s", result[reader]["stderr"])
-    assert found is not None
-    assert float(found[1]) == pytest.approx(3, rel=0.05)
+    assert copied_by_dd(result[reader]["stderr"])[1] == pytest.approx(3, rel=0.05)
 
 
 def test_each_direction_of_a_filter_has_the_rate_limit(session: Session) -> None:
@@ -88,9 +74,7 @@ def test_each_direction_of_a_filter_has_the_rate_limit(session: Session) -> None
         output="dd of=/dev/null bs=64k",
         rate_limit="5M",
     )
-    found = re.search(r"copied, ([\d.]+) s", result["output"]["stderr"])
-    assert found is not None
-    assert float(found[1]) == pytest.approx(3, rel=0.08)
+    assert copied_by_dd(result["output"]["stderr"])[1] == pytest.approx(3, rel=0.08)
 
 
 @pytest.mark.parametrize("option", ["block_size", "rate_limit"])

@@ -41,7 +41,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from harness.ansible import MODULE, Ansible, Run, TaskResult
-from harness.network import Host, Keys, Node
+from harness.network import Host, Node
 from harness.topology import (
     Link,
     Network,
@@ -73,17 +73,6 @@ HELLO_SIZE = 48
 ATTEMPT = {"side", "purpose", "source", "address", "port", "tries", "outcome", "seconds"}
 #: Lets a task know all addresses of the target.
 FACTS = {"ansible.builtin.setup": {"gather_subset": ["!all", "!min", "network"]}}
-
-
-@pytest.fixture
-def network(tmp_path: Path, keys: Keys) -> Iterator[Network]:
-    """Nothing of the test may be left running or listening on any of its nodes."""
-    network = Network(tmp_path, keys)
-    try:
-        yield network
-        network.expect_nothing_left()
-    finally:
-        network.close()
 
 
 @pytest.fixture

@@ -53,14 +53,14 @@ _EARLY_END = "the data seemed to end before its end; does its writer send urgent
 #: Seconds that the peer has, after ``abort``, to break its reading ends before ours send RST.
 RESET_DELAY = 1.0
 
-Event = Dict[str, Any]
-#: What plays a role: a process, or a thread with a file.
 # The target compiles every file that is imported, for each task anew: what few sessions need is
 # imported where they do.
 if TYPE_CHECKING:
     from .file import File
     from .pump import PumpedReader
 
+Event = Dict[str, Any]
+#: What plays a role: a process, or a thread with a file.
 Player = Union[Command, "File"]
 
 
@@ -207,9 +207,8 @@ class Endpoint:
         return PumpedWriter(
             self.loop,
             opened,
-            checksum=self._new_checksum(),
-            on_damage=lambda error: self._damaged(direction, error),
             on_sent=lambda digest: self._tell("digest", direction=direction, digest=digest),
+            **self._pump_options(direction),
         )
 
     def _reading_side(self, direction: str, opened: Opened) -> DataConnection:
@@ -217,13 +216,15 @@ class Endpoint:
             return opened.connection
         from .pump import PumpedReader
 
-        reader = self._pumped[direction] = PumpedReader(
-            self.loop,
-            opened,
-            checksum=self._new_checksum(),
-            on_damage=lambda error: self._damaged(direction, error),
-        )
+        reader = PumpedReader(self.loop, opened, **self._pump_options(direction))
+        self._pumped[direction] = reader
         return reader
+
+    def _pump_options(self, direction: str) -> Dict[str, Any]:
+        return {
+            "checksum": self._new_checksum(),
+            "on_damage": lambda error: self.loop.fail(IntegrityError(str(error), direction)),
+        }
 
     def _new_checksum(self) -> Any:
         name = self._spec.checksum
@@ -235,9 +236,6 @@ class Endpoint:
             return new_checksum(name)
         except ValueError:
             raise ResourceError(f"its Python knows no checksum '{name}'") from None
-
-    def _damaged(self, direction: str, error: IntegrityError) -> None:
-        self.loop.fail(IntegrityError(str(error), direction))
 
     def _hung_up(self, end: DirectionEnd, events: int) -> None:
         """FIN or RST. A settled end may hang up: the peer closes when it holds both reports."""
