@@ -531,7 +531,8 @@ def test_commands_that_notice_nothing_end_with_their_endpoint(sessions: Sessions
     commands = {"input": ["sleep", "600"], "remote": ["sleep", "600"], "output": ["sleep", "600"]}
     session = sessions.start(commands, patience={"endpoint.NOTICE_GRACE": 0.1})
     session.local.wait_for("started")
-    assert session.commands() == ["sleep"] * 3
+    # An endpoint knows that a command was started a little before /proc shows its name.
+    wait_until(lambda: session.commands() == ["sleep"] * 3, "all three run")
     session.endpoints[killed].kill()
     wait_until(lambda: session.commands() == [], "no command is left")
 
@@ -540,4 +541,4 @@ def test_what_a_session_that_ended_well_left_running_stays(sessions: Sessions, t
     commands = {"input": ["true"], "remote": sh("cat; sleep 600 > /dev/null 2>&1 < /dev/null &")}
     session = sessions.start(commands)
     assert sessions.end(session).verdict.failure is None
-    assert session.commands() == ["sleep"]
+    wait_until(lambda: session.commands() == ["sleep"], "it has become what its shell left running")
