@@ -122,7 +122,7 @@ def _parse_size(name: str, text: str | None, largest: int) -> int | None:
 
 def _make_identities() -> Mapping[Side, Identity]:
     # Not before it is asked for: cryptography takes a while, and most sessions do without.
-    from ansible_collections.dds.socketpipe.plugins.plugin_utils._identities import (  # noqa: PLC0415
+    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.identities import (  # noqa: PLC0415
         make_identities,
     )
 

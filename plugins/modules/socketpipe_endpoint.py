@@ -175,11 +175,7 @@ def load_specification(params):
     data["commands"][0]["chdir"] = params["chdir"]
     spec = Specification.load(data, bytes.fromhex(params["key"]), params["identity"])
     client = login_address(params) if params["use_login_address"] else None
-    if client is not None:
-        ports = {candidate[1]: None for candidate in spec.candidates}
-        others = [candidate for candidate in spec.candidates if candidate[0] != client]
-        spec = spec._replace(candidates=[(client, port) for port in ports] + others)
-    return spec
+    return spec if client is None else spec.trying_first(client)
 
 
 def login_address(params):

@@ -22,6 +22,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, cast
 
 from ansible_collections.dds.socketpipe.plugins.module_utils import _engine
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.order import (
+    Classic,
+    Order,
+    dump_order,
+)
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
     Specification,
 )
@@ -41,8 +46,9 @@ class LocalEndpointError(Exception):
 
 class LocalEndpoint:
     """Starts an endpoint for *spec*, which listens on *listener* if there is one, and inherits
-    *files*, which are descriptors; *log* gets each event, from a thread. `path` is its path once
-    it is connected; `on_ended` is called, from a thread, when it has ended.
+    *files*, which are descriptors. With *classic*, it speaks the classic protocol. *log* gets each
+    event, from a thread. `path` is its path once it is connected; `on_ended` is called, from a
+    thread, when it has ended.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class LocalEndpoint:
         listener: socket.socket | None,
         log: Callable[[Event], None],
         files: Iterable[int] = (),
+        classic: Classic | None = None,
     ) -> None:
         self._log = log
         self.path: Event | None = None
@@ -73,12 +80,7 @@ class LocalEndpoint:
         self._stdin, self._stdout, self._stderr = (
             cast(IO[bytes], pipe) for pipe in (process.stdin, process.stdout, process.stderr)
         )
-        order = {
-            "key": spec.key.hex(),
-            "identity": spec.identity and spec.identity._asdict(),
-            "spec": spec._replace(listener=descriptor).dump(),
-        }
-        self._write(json.dumps(order).encode() + b"\n")
+        self._write(dump_order(Order(spec._replace(listener=descriptor), classic)))
         threading.Thread(target=self._follow, daemon=True).start()
 
     def wait_ended(self) -> Event:

@@ -35,7 +35,7 @@ from harness.waiting import wait_until
 #: The parts that an endpoint can have in a meeting: its side, and the side that listens.
 PARTS = [("local", "local"), ("local", "remote"), ("remote", "local"), ("remote", "remote")]
 #: Nobody who meets a test needs long to notice, or to end.
-PATIENCE = {"endpoint.NOTICE_GRACE": 0.05, "endpoint.NETWORK_GRACE": 0.2}
+PATIENCE = {"crew.NOTICE_GRACE": 0.05, "endpoint.NETWORK_GRACE": 0.2}
 
 #: What the test does with a connection before the handshake; the second argument is whether it
 #: connected.

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Side
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.identities import make_identities
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict, judge
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import PEER, Scene
-from ansible_collections.dds.socketpipe.plugins.plugin_utils._identities import make_identities
 
 from harness.processes import wait_ended
 from harness.sockets import LOOPBACK, hold_port

@@ -19,10 +19,10 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.errors impo
     IntegrityError,
 )
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Side
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.identities import make_identities
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import Identity
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.stream import Stream, Wrap
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.tls import TlsStream, encrypted
-from ansible_collections.dds.socketpipe.plugins.plugin_utils._identities import make_identities
 
 from harness.by_hand import Secure
 from harness.middlebox import record_size

@@ -53,7 +53,7 @@ FOR_ANY_REASON = pytest.mark.parametrize("options", PUMPED.values(), ids=PUMPED.
 OTHERS = {version: python for version, python in interpreters().items() if version != "running"}
 ADVICE = "look for what damages data between the two machines, or for somebody who changes it"
 #: Nobody is waited for in vain.
-PATIENCE = {"endpoint.NOTICE_GRACE": 0.05, "endpoint.NETWORK_GRACE": 0.2}
+PATIENCE = {"crew.NOTICE_GRACE": 0.05, "endpoint.NETWORK_GRACE": 0.2}
 
 Tampered = Callable[..., Ended]
 Changes = Mapping[Way, Change]

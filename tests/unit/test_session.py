@@ -508,7 +508,7 @@ def test_a_command_that_ignores_sigterm_is_killed(sessions: Sessions, tmp_path: 
     """Even one that nobody's broken connection would end."""
     ready = tmp_path / "ready"
     stubborn = sh(f"trap '' TERM; : > {ready}; while :; do sleep 1; done")
-    patience = {"endpoint.NOTICE_GRACE": 0.1, "endpoint.TERM_GRACE": 0.2}
+    patience = {"crew.NOTICE_GRACE": 0.1, "crew.TERM_GRACE": 0.2}
     session = sessions.start({"input": stubborn, "remote": ["cat"]}, patience=patience)
     wait_until(ready.exists, "it ignores SIGTERM")
     session.remote.kill()
@@ -520,7 +520,7 @@ def test_a_command_that_ignores_sigterm_is_killed(sessions: Sessions, tmp_path: 
 def test_a_command_that_an_abort_could_not_end_is_not_the_culprit(sessions: Sessions) -> None:
     """It waits for a disk, or has become another user's; the remote command failed by itself."""
     commands = {"input": ["sleep", "60"], "remote": sh("exit 9")}
-    patience = {"endpoint.NOTICE_GRACE": 60.0, "endpoint.ABORT_TIMEOUT": 0.2}
+    patience = {"crew.NOTICE_GRACE": 60.0, "endpoint.ABORT_TIMEOUT": 0.2}
     verdict = sessions.run(commands, patience=patience).verdict
     assert verdict == Verdict("remote command 'remote' on there exited 9", "remote", [])
 
@@ -529,7 +529,7 @@ def test_a_command_that_an_abort_could_not_end_is_not_the_culprit(sessions: Sess
 def test_commands_that_notice_nothing_end_with_their_endpoint(sessions: Sessions, killed: str) -> None:
     """They neither read nor write: the guard of the one side and the abort of the other end them."""
     commands = {"input": ["sleep", "600"], "remote": ["sleep", "600"], "output": ["sleep", "600"]}
-    session = sessions.start(commands, patience={"endpoint.NOTICE_GRACE": 0.1})
+    session = sessions.start(commands, patience={"crew.NOTICE_GRACE": 0.1})
     session.local.wait_for("started")
     # An endpoint knows that a command was started a little before /proc shows its name.
     wait_until(lambda: session.commands() == ["sleep"] * 3, "all three run")

@@ -1,13 +1,12 @@
 # Copyright (c) 2026, dds.socketpipe contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The local endpoint as a process: ``python -m _engine``.
+"""An endpoint as a process: ``python -m _engine``.
 
-The first line of standard input is JSON, ``{"key": hex, "identity": null or the fields of Identity,
-"spec": Specification.dump()}``.
-The rest of standard input stays silent; its end is the end of whoever asked for
-the session, and aborts it. Standard output gets events as JSON lines; the last is
-``{"event": "ended", "view": ...}``.
+The first line of standard input is the order. What follows is silence, or, in the classic protocol, one
+line of JSON when the login has ended, ``{"rc": status, "stderr": its words}``. The end of standard
+input is the end of whoever asked for the session, and aborts it. Standard output gets events as
+JSON lines; the last is ``{"event": "ended", "view": ...}``.
 """
 
 from __future__ import annotations
@@ -15,16 +14,43 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, Dict
+from typing import Any, Dict, Union
 
+from .classic import ClassicEndpoint
+from .command import UNATTENDED, Surroundings
 from .endpoint import Endpoint
 from .file import remove_temporaries
 from .interrupts import take_signals
 from .loop import READ
-from .specification import Specification
+from .order import Order, load_order
+
+Event = Dict[str, Any]
 
 
-def say(event: Dict[str, Any]) -> None:
+def main() -> None:
+    play(read_order())
+
+
+def read_order() -> Order:
+    """Raises ValueError for what is none."""
+    # Unbuffered: what follows the first line is the loop's to see.
+    with open(0, "rb", buffering=0, closefd=False) as stdin:
+        return load_order(stdin.readline())
+
+
+def play(order: Order, surroundings: Surroundings = UNATTENDED) -> None:
+    endpoint = _endpoint(order, surroundings)
+    take_signals(endpoint)
+    parent = _Parent(endpoint)
+    endpoint.loop.watch(0, READ, lambda events: parent.read())
+    view = endpoint.run()
+    if view["own"]["reason"] is not None:
+        # Whoever asked for the session does it too, if that process still lives.
+        remove_temporaries(order.spec)
+    say({"event": "ended", "view": view})
+
+
+def say(event: Event) -> None:
     try:
         sys.stdout.write(json.dumps(event) + "\n")
         sys.stdout.flush()
@@ -32,25 +58,31 @@ def say(event: Dict[str, Any]) -> None:
         pass  # nobody listens any more, and standard input has ended too
 
 
-def main() -> None:
-    # Unbuffered: what follows the first line, its end, is the loop's to see.
-    with open(0, "rb", buffering=0, closefd=False) as stdin:
-        order = json.loads(stdin.readline())
-    spec = Specification.load(order["spec"], bytes.fromhex(order["key"]), order.get("identity"))
-    endpoint = Endpoint(spec, say)
-    take_signals(endpoint)
-    endpoint.loop.watch(0, READ, lambda events: on_parent(endpoint))
-    view = endpoint.run()
-    if view["own"]["reason"] is not None:
-        # Whoever asked for the session does it too, if that process still lives.
-        remove_temporaries(spec)
-    say({"event": "ended", "view": view})
+def _endpoint(order: Order, surroundings: Surroundings) -> Union[Endpoint, ClassicEndpoint]:
+    if order.classic is None:
+        return Endpoint(order.spec, say, surroundings)
+    endpoint = ClassicEndpoint(order.spec, say, surroundings, order.classic.accept_rc)
+    endpoint.accept_from(order.classic.sources)
+    return endpoint
 
 
-def on_parent(endpoint: Endpoint) -> None:
-    if not os.read(0, 4096):
-        endpoint.loop.unwatch(0)
-        endpoint.interrupt("whoever asked for the session has ended or has given it up")
+class _Parent:
+    """Standard input after the order."""
+
+    def __init__(self, endpoint: Union[Endpoint, ClassicEndpoint]) -> None:
+        self._endpoint = endpoint
+        self._line = b""
+
+    def read(self) -> None:
+        data = os.read(0, 1 << 16)
+        if not data:
+            self._endpoint.loop.unwatch(0)
+            self._endpoint.interrupt("whoever asked for the session has ended or has given it up")
+        line, is_whole, _rest = (self._line + data).partition(b"\n")
+        self._line = line
+        if is_whole and isinstance(self._endpoint, ClassicEndpoint):
+            end = json.loads(line)
+            self._endpoint.login_ended(end["rc"], end["stderr"])
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Commands: from a specification to a process group, and what is kept of their words.
 
-Each command leads a session and process group of its own: it has no terminal that could
-ask a question at night, and it can be ended together with all that it started.
+Unless it has to share a terminal, each command leads a session and process group of its own: nothing
+can ask a question at night, and it can be ended together with all that it started.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import threading
-from typing import IO, Any, Callable, Dict, Optional
+from typing import IO, Any, Callable, Dict, NamedTuple, Optional
 
 from .errors import CommandError
 from .loop import READ, Loop
@@ -52,6 +52,24 @@ def _search_path(name: str, chdir: Optional[str]) -> bool:
 
 def _is_executable(path: bytes) -> bool:
     return os.path.isfile(path) and os.access(path, os.X_OK)
+
+
+class Surroundings(NamedTuple):
+    """What commands have of the process that starts them.
+
+    *stdin* is a descriptor for the input command, *stdout* one for the output command, *stderr* one
+    for all of them. None: /dev/null, and tails. With *own_session* a command leads a session and
+    process group of its own; without, it shares the terminal, and the signals of its keys.
+    """
+
+    stdin: Optional[int] = None
+    stdout: Optional[int] = None
+    stderr: Optional[int] = None
+    own_session: bool = True
+
+
+#: Those of an endpoint that nobody sits in front of.
+UNATTENDED = Surroundings()
 
 
 class Tail:
@@ -93,8 +111,8 @@ class Tail:
 class Command:
     """A running command. *on_exit* is called once, from the loop, when its own process has ended.
 
-    *stdin* and *stdout* are descriptors of data connections; without one, stdin is
-    /dev/null and stdout is kept as a tail.
+    *stdin* and *stdout* are descriptors of data connections; without one, they are what
+    *surroundings* say.
     """
 
     def __init__(
@@ -105,8 +123,10 @@ class Command:
         stdin: Optional[int],
         stdout: Optional[int],
         on_exit: Callable[[], None],
+        surroundings: Surroundings = UNATTENDED,
     ) -> None:
         self.spec = spec
+        self._surroundings = surroundings
         self._loop = loop
         self._on_exit = on_exit
         self._status: Optional[int] = None  # of an ended process: its rc, or minus a signal
@@ -115,15 +135,19 @@ class Command:
         self._tails = {name: Tail(loop, pipe) for name, pipe in pipes.items() if pipe is not None}
 
     def _spawn(self, stdin: Optional[int], stdout: Optional[int]) -> subprocess.Popen[bytes]:
-        spec = self.spec
+        spec, around = self.spec, self._surroundings
+        if stdin is None and spec.role == "input":
+            stdin = around.stdin
+        if stdout is None and spec.role == "output":
+            stdout = around.stdout
         try:
             return subprocess.Popen(
                 [to_bytes(word) for word in spec.argv],
                 stdin=subprocess.DEVNULL if stdin is None else stdin,
                 stdout=subprocess.PIPE if stdout is None else stdout,
-                stderr=subprocess.PIPE,
+                stderr=subprocess.PIPE if around.stderr is None else around.stderr,
                 cwd=None if spec.chdir is None else to_bytes(spec.chdir),
-                start_new_session=True,
+                start_new_session=around.own_session,
             )
         except OSError as error:
             raise CommandError(
@@ -194,9 +218,12 @@ class Command:
         return CommandError(self.spec.role, f"the {self.spec.role} command {how}")
 
     def signal_group(self, signum: int) -> None:
-        """Send *signum* to the command and to all that it started."""
+        """Send *signum* to the command and, where it has a group, to all that it started."""
         try:
-            os.killpg(self.pid, signum)
+            if self._surroundings.own_session:
+                os.killpg(self.pid, signum)
+            else:
+                os.kill(self.pid, signum)
         except (ProcessLookupError, PermissionError):
             pass  # nothing is left, or what is left has become another user's
 
@@ -208,4 +235,4 @@ class Command:
 
     def report(self) -> Dict[str, Any]:
         tails = {name: tail.text() for name, tail in self._tails.items()}
-        return dict(tails, rc=self.rc, signal=self.signal_name)
+        return {"stderr": "", **tails, "rc": self.rc, "signal": self.signal_name}

@@ -18,10 +18,12 @@ import termios
 from typing import NamedTuple, Optional
 
 _ACKED_OFFSET = 120  # tcpi_bytes_acked, then tcpi_bytes_received: Linux 4.1 and later
+_LAST_ACK_OFFSET = 56  # tcpi_last_ack_recv
 _COUNTERS = struct.Struct("=QQ")
 _INFO_SIZE = 256
 
 _FIN_ARRIVED = frozenset((8, 9, 11, 6))  # CLOSE_WAIT, LAST_ACK, CLOSING, TIME_WAIT
+_CLOSING = frozenset((4, 9, 11))  # FIN_WAIT1, LAST_ACK, CLOSING
 _CLOSED = 7
 
 
@@ -35,6 +37,11 @@ class TcpInfo(NamedTuple):
     @property
     def fin_arrived(self) -> bool:
         return self.state in _FIN_ARRIVED
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether a FIN of ours may not be acknowledged yet."""
+        return self.state in _CLOSING
 
     @property
     def is_reset(self) -> bool:
@@ -51,6 +58,15 @@ def tcp_info(sock: socket.socket) -> Optional[TcpInfo]:
         return TcpInfo(raw[0], None, None)
     acked, received = _COUNTERS.unpack_from(raw, _ACKED_OFFSET)
     return TcpInfo(raw[0], acked, received)
+
+
+def seconds_of_silence(sock: socket.socket) -> Optional[float]:
+    """Since the peer's last acknowledgement, which keepalive asks for where there is no data."""
+    if not sys.platform.startswith("linux"):
+        return None
+    raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
+    milliseconds = struct.unpack_from("=I", raw, _LAST_ACK_OFFSET)[0]
+    return float(milliseconds) / 1000
 
 
 def unread_bytes(sock: socket.socket) -> int:

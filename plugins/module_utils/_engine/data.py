@@ -36,8 +36,19 @@ _LINGER_RESET = struct.pack("ii", 1, 0)
 _LINGER_OFF = struct.pack("ii", 0, 0)
 #: Linux's own, which the socket module does not name. It takes an unsigned long.
 _SO_MAX_PACING_RATE = 47
+#: Seconds until the first question, seconds between two, and how many may go without an answer.
+_KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 6}
 #: A sockaddr of family AF_UNSPEC, which is 0 everywhere.
 _UNSPECIFIED = bytes(16)
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """Have the kernel ask the other machine for a sign of life where there is no data, so that it
+    never waits for one that is gone."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class DataConnection:

@@ -61,6 +61,10 @@ class DirectionEnd:
         """State, payload bytes that went through this end, and their digest (None: unknown)."""
         return {"state": self.state.value, "bytes": self._bytes, "digest": self.connection.digest()}
 
+    def moved(self) -> Optional[int]:
+        """Payload bytes that have gone through this end so far."""
+        return self._bytes if self.state is not State.OPEN else self._measure()
+
     def _count(self) -> None:
         """Once: a connection that was disconnected counts no more."""
         if self._bytes is None:

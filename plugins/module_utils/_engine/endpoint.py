@@ -12,12 +12,12 @@ states and the deadlines.
 
 from __future__ import annotations
 
-import signal
 import time
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence
 
-from .command import Command, find_executable
+from .command import UNATTENDED, Surroundings
 from .control import Message
+from .crew import Crew, Player, find_executables
 from .data import DataConnection
 from .direction import DirectionEnd, ReadingEnd, State, WritingEnd
 from .errors import (
@@ -31,15 +31,12 @@ from .errors import (
     ResourceError,
     SessionError,
 )
-from .guard import TERM_GRACE, Guard
 from .handshake import Side
 from .loop import HANGUP, Loop, was_reset
 from .meeting import Meeting, Opened
 from .peer import Peer
-from .specification import READER, WRITER, AnySpec, CommandSpec, FileSpec, Specification
+from .specification import READER, WRITER, CommandSpec, Specification
 
-#: Seconds that commands have to notice that their connection broke, and to say so.
-NOTICE_GRACE = 2.0
 #: Seconds from the beginning of an abort after which nobody is waited for any more.
 ABORT_TIMEOUT = 12.0
 #: Seconds that a reset data connection may be ahead of the peer's word about it.
@@ -56,18 +53,21 @@ RESET_DELAY = 1.0
 # The target compiles every file that is imported, for each task anew: what few sessions need is
 # imported where they do.
 if TYPE_CHECKING:
-    from .file import File
     from .pump import PumpedReader
 
 Event = Dict[str, Any]
-#: What plays a role: a process, or a thread with a file.
-Player = Union[Command, "File"]
 
 
 class Endpoint:
-    """Plays one side. *on_event* gets ``connected`` and ``started``."""
+    """Plays one side. *on_event* gets ``ready`` when nothing is in the way of threads, ``connected``
+    and ``started``; *surroundings* are for the commands."""
 
-    def __init__(self, spec: Specification, on_event: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        spec: Specification,
+        on_event: Callable[[Event], None],
+        surroundings: Surroundings = UNATTENDED,
+    ) -> None:
         self._spec = spec
         self._on_event = on_event
         self.loop = Loop()
@@ -77,8 +77,7 @@ class Endpoint:
         self._writing: Dict[str, WritingEnd] = {}  # by direction
         self._reading: Dict[str, ReadingEnd] = {}
         self._pumped: Dict[str, PumpedReader] = {}
-        self._guard: Optional[Guard] = None
-        self._commands: Dict[str, Player] = {}
+        self._crew = Crew(self.loop, surroundings, self._command_ended)
         self._victims: List[str] = []
         self._heard: List[str] = []  # types of the messages that come once
         self._reason: Optional[Event] = None
@@ -105,21 +104,23 @@ class Endpoint:
         """End the session; *text* says why. May be called from a signal handler."""
         self.loop.call_soon(lambda: self.loop.fail(InterruptError(text)))
 
+    def moved(self) -> Dict[str, Optional[int]]:
+        """Payload bytes of each direction so far."""
+        return {end.name: end.moved() for end in self._ends}
+
     # The session, step by step
 
     def _play(self) -> None:
         self._new_checksum()
-        for command in self._spec.commands:
-            if isinstance(command, CommandSpec):
-                find_executable(command)
+        find_executables(self._spec.commands)
         if self._spec.preflight:
             self._measure(self._meet())
         else:
-            guard = self._guard = Guard()
+            self._crew.hire_guard()
+            self._on_event({"event": "ready"})
             self._meet()
-            for end in self._ends:
-                guard.add_socket(end.connection.sock)
-            self._start(guard)
+            self._crew.guard_sockets(end.connection.sock for end in self._ends)
+            self._start()
         self._finish()
 
     def _meet(self) -> Event:
@@ -148,21 +149,20 @@ class Endpoint:
         self.loop.run_until(lambda: number in self._echoes)
         return round(time.monotonic() - began, 6)
 
-    def _start(self, guard: Guard) -> None:
+    def _start(self) -> None:
         """The remote command first: when it can not be started, nothing local was."""
         if self._spec.side is Side.LOCAL:
             self._tell("start")
             self.loop.run_until(lambda: "started" in self._heard)
         try:
             for spec in self._spec.commands:
-                command = self._commands[spec.role] = self._start_command(spec)
-                if command.pid is not None:
-                    guard.add_group(command.pid)
+                stdin = _descriptor(self._read_by(spec.role))
+                stdout = _descriptor(self._written_by(spec.role))
+                self._crew.start(spec, stdin=stdin, stdout=stdout)
             self._tell("started")
             self._on_event({"event": "started"})
         finally:
-            for command in self._commands.values():
-                command.watch()
+            self._crew.watch()
 
     def _finish(self) -> None:
         self.loop.run_until(self._has_settled)
@@ -171,8 +171,7 @@ class Endpoint:
         self._end_control()
 
     def _has_settled(self) -> bool:
-        commands = all(command.has_settled for command in self._commands.values())
-        return commands and all(end.is_settled for end in self._ends)
+        return self._crew.has_settled and all(end.is_settled for end in self._ends)
 
     def _end_control(self) -> None:
         ended: List[bool] = []
@@ -262,23 +261,10 @@ class Endpoint:
 
     # Commands
 
-    def _start_command(self, spec: AnySpec) -> Player:
-        stdin = _descriptor(self._read_by(spec.role))
-        stdout = _descriptor(self._written_by(spec.role))
-
-        def on_exit() -> None:
-            self._command_ended(spec.role)
-
-        if isinstance(spec, FileSpec):
-            from .file import File
-
-            return File(spec, self.loop, stdin=stdin, stdout=stdout, on_exit=on_exit)
-        return Command(spec, self.loop, stdin=stdin, stdout=stdout, on_exit=on_exit)
-
     def _command_ended(self, role: str) -> None:
         """Settle what the command read, then what it wrote: a broken stream in is no whole
         stream out. A command that failed with its connections intact is the culprit."""
-        command = self._commands[role]
+        command = self._crew.players[role]
         is_accepted = self._is_accepted(command)
         read, written = self._read_by(role), self._written_by(role)
         for end in [*read, *written]:
@@ -307,7 +293,7 @@ class Endpoint:
         return command.is_accepted or (was_stopped and command.may_be_stopped)
 
     def _reader_ended(self, end: ReadingEnd, is_accepted: bool) -> None:
-        may_be_early = isinstance(self._commands[READER[end.name]].spec, CommandSpec)
+        may_be_early = isinstance(self._crew.players[READER[end.name]].spec, CommandSpec)
         end.reader_ended(is_accepted=is_accepted, may_be_early=may_be_early)
         if not end.is_broken:
             self._tell("read", direction=end.name, whole=end.state is State.FINISHED)
@@ -404,7 +390,7 @@ class Endpoint:
                 is_victim=role in self._victims or not command.has_ended,
                 may_be_stopped=command.may_be_stopped,
             )
-            for role, command in self._commands.items()
+            for role, command in self._crew.players.items()
         }
         return {
             "side": self._spec.side.value,
@@ -428,7 +414,8 @@ class Endpoint:
             end.break_off()
         self._reset_soon()
         self._meeting.close()
-        self._end_commands()
+        self._crew.end_soon()
+        self._run_aborting(lambda: self._crew.has_settled)
         self._send_report()
         self._run_aborting(lambda: self._peer is None or self._peer_report is not None)
         if self._peer is not None:
@@ -455,23 +442,9 @@ class Endpoint:
         for end in self._ends:
             end.connection.disconnect()
 
-    def _end_commands(self) -> None:
-        self.loop.after(NOTICE_GRACE, lambda: self._signal_commands(signal.SIGTERM))
-        self.loop.after(NOTICE_GRACE + TERM_GRACE, lambda: self._signal_commands(signal.SIGKILL))
-        self._run_aborting(lambda: all(command.has_settled for command in self._commands.values()))
-
-    def _signal_commands(self, signum: int) -> None:
-        for command in self._commands.values():
-            command.signal_group(signum)
-
     def _run_aborting(self, condition: Callable[[], bool]) -> None:
-        """Run until *condition* holds or nobody is waited for; a further error changes nothing."""
-        while True:
-            try:
-                self.loop.run_until(lambda: self._has_given_up or condition())
-                return
-            except SessionError:
-                pass
+        """Run until *condition* holds or nobody is waited for."""
+        self.loop.run_through(lambda: self._has_given_up or condition())
 
     def _stop_waiting(self) -> None:
         self._has_given_up = True
@@ -493,13 +466,7 @@ class Endpoint:
             if not is_whole:
                 end.connection.disconnect()
             end.connection.close(whole=is_whole)
-        if self._guard is not None:
-            if is_whole:
-                self._guard.dismiss()
-            else:
-                self._guard.end_groups()
-        for command in self._commands.values():
-            command.let_go()
+        self._crew.let_go(whole=is_whole)
 
 
 def _is_of_message(error: SessionError) -> bool:

@@ -35,6 +35,12 @@ class CommandError(SessionError):
         return dict(super().reason(), role=self.role)
 
 
+class LoginError(SessionError):
+    """The login ended, or shows too little, before the two sides were connected."""
+
+    kind = "login"
+
+
 class NoPathError(SessionError):
     """No candidate led to the peer before the deadline. The report has what was tried."""
 

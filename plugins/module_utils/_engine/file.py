@@ -98,7 +98,7 @@ class File:
                 send(self.spec.descriptor, self._stdout)
             if self._stdin is not None:
                 receive(self._stdin, self.spec.descriptor)
-                os.fsync(self.spec.descriptor)
+                _sync(self.spec.descriptor)
         finally:
             for stream in (self._stdin, self._stdout):
                 if stream is not None:
@@ -210,6 +210,14 @@ def _copy(source: int, sink: int) -> None:
         block = buffer[:size]
         while block:
             block = block[os.write(sink, block) :]
+
+
+def _sync(file: int) -> None:
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise  # a pipe or a terminal has no disk behind it; this has
 
 
 def remove_temporaries(spec: Specification) -> None:

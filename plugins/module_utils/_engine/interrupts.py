@@ -6,15 +6,20 @@
 from __future__ import annotations
 
 import signal
-from typing import Any
+from typing import Any, Callable, Union
 
+from .classic import ClassicEndpoint
 from .endpoint import Endpoint
 
 
-def take_signals(endpoint: Endpoint) -> None:
-    """Have SIGINT, SIGTERM and SIGHUP abort the session. For the main thread only."""
+def take_signals(
+    endpoint: Union[Endpoint, ClassicEndpoint], on_signal: Callable[[int], None] = lambda signum: None
+) -> None:
+    """Have SIGINT, SIGTERM and SIGHUP abort the session. For the main thread only. *on_signal* is called
+    with the number of each, at any moment."""
 
     def interrupt(signum: int, frame: Any) -> None:
+        on_signal(signum)
         endpoint.interrupt(f"it was ended by {signal.Signals(signum).name}")
 
     # Without it, a signal that comes just before the loop waits would be seen after the wait.

@@ -24,7 +24,7 @@ View = Dict[str, Any]
 _SENDER = {"input": "local", "output": "remote"}
 #: Kinds of reasons, those nearest to the cause first: what an endpoint knows of itself
 #: comes before what it saw of the other.
-_KINDS = ("command", "system", "connect", "integrity", "protocol", "interrupted", "network", "lost")
+_KINDS = ("command", "system", "login", "connect", "integrity", "protocol", "interrupted", "network", "lost")
 _FIREWALL = "is there a firewall that ends connections?"
 _DAMAGE = "look for what damages data between the two machines, or for somebody who changes it"
 _UNENDED = "did not end when it was told to"
@@ -36,6 +36,19 @@ LONGEST_LINE = 300
 _SYSTEM_WORDS = frozenset(os.strerror(number) for number in errno.errorcode if number)
 #: How a program speaks of its own errors: its name, a colon, the words.
 _ERROR_LINE = re.compile(r"^[\w./+-]+: \S")
+
+
+def mirrored(view: View) -> View:
+    """The other side's view, as far as this one can tell: its report, if that came."""
+    nothing: Report = {
+        "commands": {},
+        "directions": {},
+        "path": None,
+        "attempts": [],
+        "cannot_listen": None,
+        "reason": None,
+    }
+    return {"own": view["peer"] or nothing, "peer": view["own"] if view["peer"] else None}
 
 
 class Verdict(NamedTuple):
@@ -147,6 +160,7 @@ def _reason_failure(reason: Report, reports: Dict[str, Report], scene: Scene) ->
         "interrupted": f"{endpoint} was interrupted: {text}",
         "lost": f"{peer} was lost: {text}",
         "protocol": f"{peer} broke the protocol: {text}",
+        "login": str(text),
         "network": f"{text}, as {endpoint} saw it; {_FIREWALL}",
     }
     if kind == "command":
@@ -222,5 +236,5 @@ def _stream(direction: str, written: Report, read: Report, may_be_stopped: bool,
     part = f"{reader} ended after {received} of the {sent} bytes from {writer}"
     if may_be_stopped:
         return _Stream(warning=part)
-    role = WRITER[direction]
-    return _Stream(f"{part}; if it may, accept the status 141 (SIGPIPE) of {role} with accept_rc")
+    advice = f"; if it may, accept the status 141 (SIGPIPE) of {WRITER[direction]} with accept_rc"
+    return _Stream(part + (advice if scene.is_task else ""))

@@ -18,6 +18,8 @@ import select
 import time
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple, TypeVar
 
+from .errors import SessionError
+
 READ = select.POLLIN
 WRITE = select.POLLOUT
 #: The peer's FIN or RST, and nothing else. Where there is no POLLRDHUP, RST alone.
@@ -29,6 +31,11 @@ _LONGEST_WAIT = 24 * 3600 * 1000
 
 Handler = Callable[[int], None]
 T = TypeVar("T")
+
+
+def has_error(events: int) -> bool:
+    """Whether *events* show an error, and not only the end of both directions."""
+    return bool(events & select.POLLERR)
 
 
 def was_reset(events: int) -> bool:
@@ -105,6 +112,15 @@ class Loop:
             if value:
                 return value
             self._round()
+
+    def run_through(self, condition: Callable[[], Any]) -> None:
+        """As `run_until`, after a failure: a further one changes nothing."""
+        while True:
+            try:
+                self.run_until(condition)
+                return
+            except SessionError:
+                pass
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None

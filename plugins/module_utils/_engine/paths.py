@@ -82,6 +82,8 @@ def _deaf(side: str, reports: Dict[str, Report], scene: Scene) -> str:
 
 def _advice(sides: List[str], scene: Scene) -> str:
     directions = " or ".join(f"from {scene.hosts[side]} to {scene.hosts[PEER[side]]}" for side in sides)
+    if not scene.is_task:
+        return f"open TCP {directions}, or name an address that can be reached with -h"
     options = " or ".join("'host'" if side == "remote" else "'remote_host'" for side in sides)
     if scene.ports is None:
         opened = f"open TCP {directions}, on ports that you name with the option 'ports'"

@@ -14,13 +14,15 @@ PEER = {"local": "remote", "remote": "local"}
 class Scene(NamedTuple):
     """Hosts by side, and commands by role, as texts; *listen* (auto, local or remote) and
     *ports* as the user gave them. *files* are the roles in which a file has the place of a
-    command; its path is in *commands*."""
+    command; its path is in *commands*. *is_task* tells Ansible's users from the program's, who
+    have other options to name."""
 
     hosts: Dict[str, str]
     commands: Dict[str, str]
     listen: str = "auto"
     ports: Optional[str] = None
     files: FrozenSet[str] = frozenset()
+    is_task: bool = True
 
     def command(self, role: str) -> str:
         host = self.hosts["remote" if role == "remote" else "local"]

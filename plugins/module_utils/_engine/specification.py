@@ -85,6 +85,12 @@ class Specification(NamedTuple):
         """Whether the payload has to pass through the endpoint."""
         return self.checksum is not None or self.identity is not None
 
+    def trying_first(self, address: str) -> Specification:
+        """With *address*, at each port that there is a candidate for, before all other candidates."""
+        ports = {candidate[1]: None for candidate in self.candidates}
+        others = [candidate for candidate in self.candidates if candidate[0] != address]
+        return self._replace(candidates=[(address, port) for port in ports] + others)
+
     def dump(self) -> Dict[str, Any]:
         """As JSON's types, without the secrets, which travel by themselves."""
         data = self._asdict()

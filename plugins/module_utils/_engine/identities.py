@@ -1,22 +1,25 @@
 # Copyright (c) 2026, dds.socketpipe contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The certificates of an encrypted session: one for each side, made for it alone."""
+"""The certificates of an encrypted session: one for each side, made for it alone.
+
+Only whoever asks for a session makes them: the one file of the engine that wants a library,
+cryptography, and can be imported without."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
+from typing import Mapping, Optional, Tuple
 
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Side
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import Identity
+from .handshake import Side
+from .specification import Identity
 
 try:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 except ImportError as error:
-    _MISSING: ImportError | None = error
+    _MISSING: Optional[ImportError] = error
 else:
     _MISSING = None
 
@@ -37,7 +40,7 @@ def make_identities() -> Mapping[Side, Identity]:
     }
 
 
-def _make_certificate() -> tuple[str, str]:
+def _make_certificate() -> Tuple[str, str]:
     """A self-signed certificate that says nothing of its owner, and its private key, as PEM texts."""
     key = ec.generate_private_key(ec.SECP256R1())
     nobody = x509.Name([])
