@@ -9,6 +9,7 @@ import glob
 import json
 import os
 import secrets
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.checksum im
     new_checksum,
 )
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.command import (
+    TAIL_SIZE,
     find_executable,
 )
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.errors import CommandError
@@ -34,8 +36,15 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake i
 )
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import (
     judge,
+    mirrored,
     significant_line,
 )
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.login_words import (
+    ASK,
+    Shown,
+    parse_shown,
+)
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.order import Classic
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.paths import attempt_line
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import Scene
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
@@ -51,6 +60,11 @@ from ansible_collections.dds.socketpipe.plugins.modules.socketpipe import (
     EXCLUSIVE,
     LOCAL_COMMANDS,
     argument_spec,
+)
+from ansible_collections.dds.socketpipe.plugins.plugin_utils._helper import (
+    sources,
+    why_not,
+    with_helper,
 )
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._local_endpoint import (
     LocalEndpoint,
@@ -72,6 +86,7 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._rendezvous import 
     Target,
     arrange,
     parse_ports,
+    resolve,
 )
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._result import (
     build_preflight_result,
@@ -184,6 +199,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         except ValueError as error:
             raise RefusalError(str(error)) from error
         self._check_checksum(options["checksum"])
+        self._helper: str | None = options["helper"]
+        if self._helper is not None:
+            refused = why_not(options)
+            if refused is not None:
+                raise RefusalError(refused)
+            options["listen"] = "local"
         for name, largest in _SIZES.items():
             options[name] = _parse_size(name, options[name], largest)
         return dict(options)
@@ -281,6 +302,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     # The session
 
     def _run_session(self, files: LocalFiles) -> Result:
+        return self._run_with_module(files) if self._helper is None else self._run_with_helper(files)
+
+    def _run_with_module(self, files: LocalFiles) -> Result:
         began = datetime.now()
         self._secrets = self._make_secrets()
         # The listener is there before the endpoint is: the two endpoints can start side by side.
@@ -304,6 +328,69 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         finally:
             local_endpoint.close()
         return self._result(local, remote, began, files)
+
+    def _run_with_helper(self, files: LocalFiles) -> Result:
+        """The target logs in first: where its login comes from has to be known before."""
+        if self._task.check_mode:
+            return self._look_for_helper()
+        shown = self._ask_login()
+        began = datetime.now()
+        self._secrets = self._make_secrets()
+        rendezvous = self._arrange()
+        listener = rendezvous.listener
+        if listener is None:
+            raise RefusalError(
+                f"{_CONTROLLER} could not listen on port {self._options['ports']}: all are taken"
+            )
+        (candidate, port), *_others = rendezvous.remote.candidates
+        host = self._options["host"] or shown.client or candidate
+        classic = Classic(self._sources(shown), self._options["accept_rc"]["remote"])
+        spec = self._local_specification(rendezvous)
+        with listener:
+            local_endpoint = LocalEndpoint(spec, listener, self._log, files.descriptors, classic)
+        try:
+            self._ask_helper(host, port, local_endpoint)
+            local = local_endpoint.wait_view()
+        except LocalEndpointError as error:
+            raise RefusalError(f"the local endpoint on {_CONTROLLER} ended unexpectedly: {error}") from error
+        finally:
+            local_endpoint.close()
+        return with_helper(self._result(local, mirrored(local), began, files), one_line(self._helper))
+
+    def _look_for_helper(self) -> Result:
+        helper = shlex.quote(str(self._helper))
+        found = self._low_level_execute_command(f"command -v {helper}")
+        if found["rc"] != 0:
+            raise RefusalError(f"helper: there is no executable '{self._helper}' on {self._target}")
+        return {"changed": True, "rc": 0, "msg": f"Would run: {self._helper} is on {self._target}"}
+
+    def _ask_login(self) -> Shown:
+        """What the login shows, as its own user: becoming another one cleans the environment."""
+        said = self._low_level_execute_command(ASK, sudoable=False)
+        lines = [parse_shown(line.strip()) for line in said["stdout_lines"]]
+        shown = next((line for line in lines if line is not None), Shown(None, []))
+        is_own = shown.client is not None and shown.client == getattr(login(), "client", None)
+        return shown._replace(client=None) if is_own and self._is_on_controller else shown
+
+    def _sources(self, shown: Shown) -> list[str] | None:
+        known = resolve(self._play_context.remote_addr) if not self._is_on_controller else ["127.0.0.1"]
+        return sources(shown, known)
+
+    def _ask_helper(self, host: str, port: int, local_endpoint: LocalEndpoint) -> None:
+        """Run it, and tell the local endpoint how it ended, unless that has ended before."""
+        remote = self._specs["remote"]
+        words = [str(self._helper), "-s", host, str(port), *getattr(remote, "argv", [])]
+        command = f"{self._compute_environment_string()} {shlex.join(words)}".strip()
+        chdir = self._options["chdir"] and shlex.quote(self._remote_expand_user(self._options["chdir"]))
+        try:
+            with patience() as end_after:
+                local_endpoint.on_ended = lambda: end_after(ANSWER_TIMEOUT)
+                said = self._low_level_execute_command(command, chdir=chdir)
+        except UnansweredError:
+            return
+        # With a terminal on the way, the two are one.
+        words = said["stdout"] + said["stderr"]
+        local_endpoint.tell_login_end(said["rc"], words[-TAIL_SIZE:])
 
     def _arrange(self) -> Rendezvous:
         target = Target(
@@ -336,15 +423,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 local_endpoint.on_ended = lambda: end_after(ANSWER_TIMEOUT)
                 return self._run_module(spec)
         except UnansweredError:
-            nothing: Result = {
-                "commands": {},
-                "directions": {},
-                "path": local_endpoint.path,
-                "attempts": [],
-                "cannot_listen": None,
-                "reason": None,
-            }
-            return {"view": {"own": nothing, "peer": None}}
+            view = mirrored({"own": None, "peer": None})
+            return {"view": {**view, "own": {**view["own"], "path": local_endpoint.path}}}
 
     @property
     def _local_specs(self) -> list[AnySpec]:

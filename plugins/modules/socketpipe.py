@@ -210,6 +210,15 @@ options:
         50 times 1048576 bytes.
       - The kernel of the sending machine sees to it, which has to be Linux.
     type: str
+  helper:
+    description:
+      - The path or name of a C(socketpipe) program on the target, which runs O(remote) instead of a module.
+        That is for targets without Python, where it has to be the C program, version 1.10; this
+        collection's own, which needs Python, is installed by the role P(dds.socketpipe.helper#role).
+      - The program connects to the controller, in the protocol of version 1.10. Much is lost by
+        that, see RV(helper.lost); O(encrypt), O(checksum), O(block_size), O(rate_limit), O(creates),
+        O(removes) and O(remote_host) are not possible, nor is O(listen=remote).
+    type: str
   timeout:
     description: Seconds to find a way between the two machines, from when both sides look for one.
     type: float
@@ -282,6 +291,12 @@ EXAMPLES = r"""
     accept_rc:
       remote: [0, 1]
     local_creates: /backup/var.tar
+
+- name: Back up to a machine that has no Python, but the C program socketpipe
+  dds.socketpipe.socketpipe:
+    input: tar cf - /srv
+    remote: dd of=/mnt/disk/srv.tar bs=1M
+    helper: /usr/local/bin/socketpipe
 
 - name: Arguments with spaces and other characters, as they are
   dds.socketpipe.socketpipe:
@@ -454,6 +469,20 @@ path:
     family: IPv4
     seconds: 0.004
     summary: tapehost connected to controller at 192.0.2.1 port 41234 (IPv4) in 0.004 s
+helper:
+  description: That the session went through O(helper), and what that means.
+  type: dict
+  returned: with O(helper), when there was a session
+  contains:
+    path:
+      description: The program on the target.
+      type: str
+      returned: always
+    lost:
+      description: What such a task can not promise, a sentence each.
+      type: list
+      elements: str
+      returned: always
 paths_tried:
   description: Each address and port that was tried.
   type: list
@@ -530,6 +559,7 @@ def argument_spec():
         checksum=dict(type="str"),
         block_size=dict(type="str"),
         rate_limit=dict(type="str"),
+        helper=dict(type="str"),
         timeout=dict(type="float", default=30),
     )
 

@@ -83,11 +83,19 @@ class LocalEndpoint:
         self._write(dump_order(Order(spec._replace(listener=descriptor), classic)))
         threading.Thread(target=self._follow, daemon=True).start()
 
+    def tell_login_end(self, rc: int, words: str) -> None:
+        """How the login ended, for an endpoint that speaks the classic protocol."""
+        self._write(json.dumps({"rc": rc, "stderr": words}).encode() + b"\n")
+
+    def wait_view(self) -> Event:
+        """Its view, however long the data that is on its way still takes."""
+        return self._read_view(None)
+
     def wait_ended(self) -> Event:
         """Its view, once it has ended; it is given up, and then killed, if it does not."""
         for give_up in (self.give_up, self._process.kill):
             try:
-                return self._read_view()
+                return self._read_view(ENDING_TIMEOUT)
             except queue.Empty:
                 give_up()
         raise LocalEndpointError("it did not end when it was told to")
@@ -114,14 +122,14 @@ class LocalEndpoint:
         except BrokenPipeError:
             pass  # it has died already, and _next tells why
 
-    def _read_view(self) -> Event:
+    def _read_view(self, timeout: float | None) -> Event:
         while True:
-            event = self._next(ENDING_TIMEOUT)
+            event = self._next(timeout)
             if event["event"] == "ended":
                 view: Event = event["view"]
                 return view
 
-    def _next(self, timeout: float) -> Event:
+    def _next(self, timeout: float | None) -> Event:
         event = self._events.get(timeout=timeout)
         if event is None:
             self._events.put(None)

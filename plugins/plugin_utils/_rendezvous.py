@@ -90,7 +90,7 @@ def arrange(options: Mapping[str, Any], target: Target) -> Rendezvous:
     Raises OSError if the controller can not listen, whatever the port.
     """
     ports = parse_ports(options["ports"])
-    known = _resolve(options["remote_host"] or target.host)
+    known = resolve(options["remote_host"] or target.host)
     remote_ports, local_candidates = [], []
     if options["listen"] != "local":
         remote_ports = _draw(ports)
@@ -133,7 +133,7 @@ def _draw(ports: range | None) -> list[int]:
     return _random.sample(ports, min(len(ports), DRAWN_OF_RANGE))
 
 
-def _resolve(host: str | None) -> list[str]:
+def resolve(host: str | None) -> list[str]:
     """The numeric addresses of *host*; none for an alias that only the login knows."""
     found: list[str] = []
     if host is not None:

@@ -165,14 +165,18 @@ class Node:
 
 
 class Host(Node):
-    """A node with sshd. *etc* maps names of files in /etc to contents of its own."""
+    """A node with sshd. *etc* maps names of files in /etc to contents of its own; *sshd_options* are
+    lines for sshd's configuration. What sshd says is in the file *log*."""
 
-    def __init__(self, folder: Path, keys: Keys, etc: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, keys: Keys, etc: dict[str, str] | None = None, sshd_options: str = ""
+    ) -> None:
         super().__init__()
         self.keys = keys
+        self.log = folder / f"{self.namespace}.log"
         self._etc = Path("/etc/netns") / self.namespace
         self._write_etc(etc or {})
-        self._sshd = self._start_sshd(folder)
+        self._sshd = self._start_sshd(folder, sshd_options)
 
     def _write_etc(self, etc: dict[str, str]) -> None:
         # `ip netns exec` shows these files under /etc to what it runs.
@@ -182,18 +186,18 @@ class Host(Node):
             path.write_text(content, encoding="utf-8")
             path.chmod(0o440 if name == "sudoers" else 0o644)
 
-    def _start_sshd(self, folder: Path) -> subprocess.Popen[bytes]:
+    def _start_sshd(self, folder: Path, options: str) -> subprocess.Popen[bytes]:
         config = folder / f"{self.namespace}.conf"
         config.write_text(
             f"HostKey {self.keys.host}\nAuthorizedKeysFile {self.keys.login}.pub\nStrictModes no\n"
             "PidFile none\nUsePAM no\nPermitRootLogin yes\nMaxStartups 100\nMaxSessions 100\n"
-            "Subsystem sftp internal-sftp\nUseDNS no\n",
+            f"Subsystem sftp internal-sftp\nUseDNS no\n{options}",
             encoding="utf-8",
         )
         Path("/run/sshd").mkdir(exist_ok=True)
         sshd = subprocess.Popen(
             self.words("/usr/sbin/sshd", "-D", "-e", "-f", str(config)),
-            stderr=(folder / f"{self.namespace}.log").open("wb"),
+            stderr=self.log.open("wb"),
         )
         wait_until(lambda: ":22 " in self.run("ss", "-Hltn").stdout, "sshd listens")
         return sshd

@@ -41,3 +41,16 @@ def wait_ended(process: subprocess.Popen[bytes], timeout: float) -> None:
         os.close(descriptor)
     assert ended, f"the process did not end within {timeout:g} s"
     process.wait()
+
+
+def processes_with(setting: str) -> dict[int, str]:
+    """Those with *setting*, ``NAME=value``, in their environment, with their names."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            # A process that has ended, reaped or not, has no environment.
+            if entry.name.isdigit() and setting.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found[int(entry.name)] = (entry / "comm").read_text().strip()
+        except OSError:
+            continue  # it has ended meanwhile
+    return found

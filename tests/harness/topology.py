@@ -137,8 +137,8 @@ class Network:
         self._nodes.append(node)
         self._stack.callback(node.close)
 
-    def host(self, etc: dict[str, str] | None = None) -> Host:
-        host = Host(self._folder, self._keys, etc)
+    def host(self, etc: dict[str, str] | None = None, sshd_options: str = "") -> Host:
+        host = Host(self._folder, self._keys, etc, sshd_options)
         self._adopt(host)
         return host
 

@@ -23,6 +23,7 @@ import pytest
 import yaml
 from harness.ansible import BIN, ROOT, Ansible, TaskResult
 from harness.network import Target, run
+from harness.program import Program
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -35,6 +36,7 @@ SUBSTITUTES = {
     "/backup": "{world}/backup",
     "/restored": "{world}/restored",
     "docker": "{world}/docker",  # a script that saves and loads a file
+    "/usr/local/bin/socketpipe": "{world}/program/bin/socketpipe",
     "192.0.2.1": "{controller}",
 }
 
@@ -47,6 +49,10 @@ NOT_RUN = {
     "make sanity": "it is another part of make test",
     "make unit": "it is another part of make test",
     "make bench": "it is another part of make test",
+    "ansible-playbook dds.socketpipe.install_helper -i inventory --become": "test_helper_role.py runs it",
+    "ansible-playbook dds.socketpipe.install_helper -i inventory --become -e helper_state=absent": (
+        "test_helper_role.py runs it"
+    ),
 }
 
 #: In the order of the page: later commands need what earlier ones installed.
@@ -106,6 +112,7 @@ class World:
         for name in ("backup", "restored", "unpacked"):
             (folder / name).mkdir()
         self._make_engine(folder / "docker")
+        Program(folder / "program")
 
     def _make_engine(self, script: Path) -> None:
         (self.folder / "image").write_bytes(os.urandom(1_000_000))
@@ -182,6 +189,10 @@ def check_encrypted(world: World, result: TaskResult) -> None:
     assert tree(world.unpack("backup/srv.tar") / "srv") == tree(world.folder / "srv")
 
 
+def check_copied(world: World, result: TaskResult) -> None:
+    assert tree(world.unpack("x") / "srv") == tree(world.folder / "srv")
+
+
 def check_image(world: World, result: TaskResult) -> None:
     assert (world.folder / "loaded").read_bytes() == (world.folder / "image").read_bytes()
 
@@ -193,6 +204,7 @@ CHECKS: dict[str, Callable[[World, TaskResult], None]] = {
     "Pull /var as root": check_pulled,
     "Pull /srv over a network that is not trusted": check_encrypted,
     "Push a disk image": check_pushed,
+    "Back up /srv to a machine without Python": check_copied,
     "Copy an image to the target's container engine": check_image,
 }
 
@@ -351,8 +363,8 @@ def test_every_task_is_checked() -> None:
 
 
 def test_every_block_is_of_a_kind_that_is_run_here() -> None:
-    """Pictures and layouts are indented, and have no fence."""
-    others = [block.place for block in BLOCKS if block.language not in ("shell", "yaml", "ini")]
+    """Pictures and layouts are indented, and have no fence; test_program_documentation.py has consoles."""
+    others = [block.place for block in BLOCKS if block.language not in ("shell", "yaml", "ini", "console")]
     assert others == []
 
 

@@ -30,7 +30,7 @@ guards.TERM_GRACE = float(sys.argv[2])
 connection, unknown = socket.socket(), socket.socket()
 secrets = [socket.socket(), tempfile.TemporaryFile(), *map(os.fdopen, os.pipe())]
 guard = Guard()
-guard.add_socket(connection)
+guard.add_descriptor(connection.fileno())
 with open(f"/proc/self/task/{os.getpid()}/children") as file:
     pids = {"guard": int(file.read())}
 scripts = {"command": "sleep 600 & sleep 600; :", "stubborn": "trap '' TERM; echo; sleep 600; :"}

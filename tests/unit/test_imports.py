@@ -27,7 +27,7 @@ LAYERS = [
     [
         *["loop", "counters", "data", "direction", "command", "file", "guard", "crew"],
         *["addresses", "stream", "tls", "proving", "peer", "listener", "connector", "meeting", "pump"],
-        *["login", "progress", "classic_remote"],
+        *["login", "progress", "classic_connection", "classic_remote"],
     ],
     # one side of a session
     ["endpoint", "classic"],

@@ -16,6 +16,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge impor
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.loop import Loop
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import Scene
 from ansible_collections.dds.socketpipe.plugins.modules import socketpipe
+from ansible_collections.dds.socketpipe.plugins.plugin_utils._helper import with_helper
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._result import (
     build_preflight_result,
     build_result,
@@ -153,6 +154,7 @@ RESULTS = {
     "failure": result_of(*filtered(remote_rc=3)),
     "files": result_of_files(),
     "failed file": with_failed_file(result_of_files(), "it could not", "be named"),
+    "helper": with_helper(result_of(*filtered(read="finished")), "/usr/local/bin/socketpipe"),
     "no path": result_of(*no_path()),
     "preflight": preflight_of(*views(report(path={**PATH, "round_trip": 0.001}), report())),
     "preflight without a path": preflight_of(*no_path()),
@@ -274,6 +276,7 @@ def test_nothing_changed_when_nothing_ran() -> None:
         "failure": True,
         "files": True,
         "failed file": True,
+        "helper": True,
         "no path": False,
         "preflight": True,
         "preflight without a path": False,

@@ -20,6 +20,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge impor
 from harness import by_hand
 from harness.by_hand import Played, Stage
 from harness.middlebox import Change, CutOff, CutOffAtRecord, Flip, FlipWhenTold, Tamperer, Way
+from harness.pythons import interpreters
 from harness.sessions import Ended, Sessions, Words
 from harness.sockets import read_to_the_end
 from harness.streams import CommitGate, sh
@@ -31,8 +32,6 @@ from harness.tls import (
     showing,
 )
 from harness.waiting import wait_until
-
-from .test_session import interpreters
 
 SIZE = 300_000
 #: Data of the only direction, as the writer sends it, by the side that listens.

@@ -16,24 +16,12 @@ from typing import Any
 import pytest
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict
 from harness.middlebox import Middlebox
+from harness.pythons import PYTHONS
 from harness.sessions import Ended, Sessions, Words
 from harness.streams import CommitGate, sh
 from harness.waiting import wait_until
 
 SIZE = 3_000_000
-
-
-def interpreters() -> dict[str, str]:
-    """This Python, and every other one from 3.7 to 3.13 that pyenv has, by version."""
-    found = {"running": sys.executable}
-    for folder in sorted(Path.home().glob(".pyenv/versions/3.*")):
-        minor = int(folder.name.split(".")[1])
-        if 7 <= minor <= 13:
-            found[folder.name] = str(folder / "bin" / "python3")
-    return found
-
-
-PYTHONS = pytest.mark.parametrize("python", interpreters().values(), ids=interpreters().keys())
 
 
 WAYS: dict[str, dict[str, Any]] = {

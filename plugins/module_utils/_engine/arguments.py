@@ -9,6 +9,7 @@ The letters, the braces and the form after -s are those of socketpipe 1.10.
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
 
 USAGE = """\
@@ -28,7 +29,7 @@ on this one, over a TCP connection of their own; the login only sets it up.
   -r {{ ... }}   the remote command
   -o {{ ... }}   the command that reads the remote command's output
   -h host     this machine's address for the other one (else the login shows it)
-  -t timeout  seconds for the other side to connect (0, the default: no limit)
+  -t timeout  seconds for the other side to connect (default 0: no limit)
   -b          discard what the login itself prints
   -k          prove who connects, and break the stream on failure (both sides ours)
   -e          encrypt too (implies -k; needs the Python library cryptography here)
@@ -143,10 +144,6 @@ def _value(option: str, what: str, words: Iterator[str]) -> str:
 
 
 def _timeout(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < math.inf:
+    if not re.fullmatch(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", text):
         raise UsageError(f"-t expects a number of seconds, not: {text}")
-    return seconds or math.inf
+    return float(text) or math.inf

@@ -22,8 +22,9 @@ from .addresses import is_loopback, own_addresses
 from .arguments import Call
 from .classic import ClassicEndpoint
 from .command import Surroundings
+from .crew import NOTICE_GRACE
 from .endpoint import Endpoint
-from .errors import LoginError, SessionError
+from .errors import CommandError, LoginError, SessionError
 from .handshake import KEY_SIZE, Side
 from .interrupts import take_signals
 from .judge import Verdict, judge, mirrored
@@ -40,6 +41,8 @@ LOGIN_GRACE = 5.0
 #: Seconds for the remote side to find a path, once it runs.
 PATH_TIMEOUT = 30.0
 
+#: The exit status for what no command did.
+OWN_FAILURE = 2
 #: What ssh itself ends with when it could not log in.
 SSH_FAILURE = 255
 _HINT = "; is this version of socketpipe installed on the other machine?"
@@ -65,6 +68,7 @@ class _Call:
         self._say = say
         self._scene = make_scene(call)
         self._signals: List[int] = []
+        self._is_connected = False
         self._endpoint, self._login = self._make()
         self._progress = Progress(self._endpoint.loop, terminal, self._endpoint.moved)
 
@@ -74,33 +78,42 @@ class _Call:
     def run(self) -> Outcome:
         """Raises CommandError if the login can not be started."""
         self._login.find_executable()
-        take_signals(self._endpoint, self._signals.append)
-        local = self._endpoint.run()
-        self._progress.end()
-        self._login.end_soon(self._login_patience)
-        self._login.wait_ended()
+        take_signals(self._endpoint, self._signals.append, keep_ignored=True)
+        try:
+            local = self._endpoint.run()
+            self._progress.end()
+        finally:
+            self._login.end_soon(self._login_patience)
+            self._login.wait_ended()
         remote = self._remote_view(local)
         verdict = judge(local, remote, self._scene)
-        return Outcome(
-            verdict, exit_status(verdict, local, remote, self._scene, self._login.rc, self._signals)
-        )
+        status = exit_status(verdict, local, remote, self._scene, self._signals)
+        return Outcome(verdict, status)
 
     @property
     def _login_patience(self) -> float:
         """Seconds for the login to end by itself once the session is over."""
-        return 0.0
+        raise NotImplementedError
 
     def _remote_view(self, local: View) -> View:
         return mirrored(local)
 
     def _on_event(self, event: View) -> None:
         if event["event"] == "ready":
-            self._login.start()
+            self._start_login()
+        elif event["event"] == "connected":
+            self._is_connected = True
         elif event["event"] == "started" and self._call.progress:
             self._progress.begin()
 
-    def _fail(self, text: str) -> None:
-        self._endpoint.loop.fail(LoginError(text))
+    def _start_login(self) -> None:
+        try:
+            self._login.start(self._endpoint.crew)
+        except CommandError as error:
+            self._fail(str(error))
+
+    def _fail(self, text: str, status: Optional[int] = None) -> None:
+        self._endpoint.loop.fail(LoginError(text, status))
 
     def _pass_on(self, text: str) -> None:
         """What the login itself prints, as a message of the day."""
@@ -113,7 +126,6 @@ class ProvenCall(_Call):
 
     def __init__(self, call: Call, around: Surroundings, say: Say, terminal: TextIO) -> None:
         self._around = around
-        self._is_connected = False
         self._view: Optional[View] = None
         super().__init__(call, say, terminal)
 
@@ -122,9 +134,11 @@ class ProvenCall(_Call):
         identities: Mapping[Side, Identity] = _identities() if call.encrypted else {}
         listener = open_listener(call.host)
         port = listener.getsockname()[1]
+        key = secrets.token_bytes(KEY_SIZE)
+        self._key = key.hex().encode()
         remote = Specification(
             side=Side.REMOTE,
-            key=secrets.token_bytes(KEY_SIZE),
+            key=key,
             identity=identities.get(Side.REMOTE),
             commands=[_command("remote", call.remote)],
             directions=_directions(call),
@@ -160,15 +174,15 @@ class ProvenCall(_Call):
         super()._on_event(event)
         if event["event"] == "ready" and self._call.timeout < math.inf:
             self._endpoint.loop.after(self._call.timeout, self._time_out)
-        elif event["event"] == "connected":
-            self._is_connected = True
 
     def _time_out(self) -> None:
         if not self._is_connected:
-            self._fail(f"the login did not connect back: its time, {self._call.timeout:g} s, is over")
+            self._fail(f"did not connect back: its time, {self._call.timeout:g} s, is over")
 
     def _on_line(self, line: bytes) -> None:
         event = _parse_event(line)
+        if self._key in line:
+            return  # a terminal on the way echoes the order
         if event is None:
             self._pass_on(to_text(line))
         elif event["event"] == "ended":
@@ -177,10 +191,11 @@ class ProvenCall(_Call):
                 # Its report says why; nobody will connect any more.
                 self._endpoint.interrupt("the remote side has ended")
 
-    def _on_login_end(self, rc: int) -> None:
+    def _on_login_end(self) -> None:
         if not self._is_connected and self._view is None:
-            hint = "" if rc == SSH_FAILURE else _HINT
-            self._fail(f"the login did not connect back: it ended with status {rc}{hint}")
+            hint = "" if self._login.rc == SSH_FAILURE else _HINT
+            text = f"did not connect back: it ended with status {self._login.rc}{hint}"
+            self._fail(text, self._login.rc)
 
 
 class ClassicCall(_Call):
@@ -214,17 +229,22 @@ class ClassicCall(_Call):
             order=None,
             surroundings=self._around,
             on_line=self._on_line,
-            on_end=endpoint.login_ended,
+            on_end=lambda: endpoint.login_ended(login.rc or 0, was_told=login.was_told),
         )
         self._accept_from = endpoint.accept_from
         return endpoint, login
+
+    @property
+    def _login_patience(self) -> float:
+        """With its connection broken the remote command ends, and so does the login."""
+        return NOTICE_GRACE if self._is_connected else 0.0
 
     def _on_event(self, event: View) -> None:
         super()._on_event(event)
         if event["event"] == "ready" and not self._asks:
             self._accept_without_a_word()
         elif event["event"] == "aborted":
-            self._login.end_soon()
+            self._login.end_soon(self._login_patience)
 
     def _accept_without_a_word(self) -> None:
         """Nothing shows where the remote side is."""
@@ -241,7 +261,7 @@ class ClassicCall(_Call):
         if shown is None:
             self._pass_on(text)
         elif shown.client is None and self._call.host is None:
-            self._fail("the login shows no address of this machine (no SSH_CONNECTION): give it with -h")
+            self._fail("shows no address of this machine (no SSH_CONNECTION): give it with -h")
         elif not shown.addresses:
             self._accept_without_a_word()
         else:
@@ -250,9 +270,9 @@ class ClassicCall(_Call):
 
 def make_scene(call: Call) -> Scene:
     commands = {"input": call.input, "remote": call.remote, "output": call.output}
-    texts = {role: printable(shlex.join(argv)) for role, argv in commands.items() if argv is not None}
+    texts = {role: printable(_joined(argv)) for role, argv in commands.items() if argv is not None}
     return Scene(
-        hosts={"local": socket.gethostname(), "remote": f"'{printable(shlex.join(call.login))}'"},
+        hosts={"local": socket.gethostname(), "remote": f"'{printable(_joined(call.login))}'"},
         commands={"output": "standard output", **texts},
         listen="local",
         files=frozenset() if call.output else frozenset(["output"]),
@@ -272,23 +292,24 @@ def local_specs(call: Call) -> List[AnySpec]:
     return specs
 
 
-def exit_status(
-    verdict: Verdict, local: View, remote: View, scene: Scene, login_rc: Optional[int], signals: List[int]
-) -> int:
+def exit_status(verdict: Verdict, local: View, remote: View, scene: Scene, signals: List[int]) -> int:
     """That of the first command that failed; 2 for what no command did."""
     if verdict.failure is None:
         return 0
     if signals:
         return 128 + signals[0]
     commands = {**local["own"]["commands"], **remote["own"]["commands"]}
-    if verdict.culprit is not None:
+    if verdict.culprit is not None and verdict.culprit not in scene.files:
         # A command that others failed by may have ended with 0 itself.
         for role in (verdict.culprit, *ROLES):
             status = 0 if role in scene.files else commands.get(role, {}).get("rc")
             if status:
                 return int(status)
-    is_of_login = (local["own"]["reason"] or {}).get("kind") == "login"
-    return (login_rc if is_of_login else None) or 2
+    return (local["own"]["reason"] or {}).get("status") or OWN_FAILURE
+
+
+def _joined(argv: List[str]) -> str:
+    return " ".join(map(shlex.quote, argv))
 
 
 def _command(role: str, argv: List[str]) -> CommandSpec:
@@ -329,4 +350,7 @@ def _parse_event(line: bytes) -> Optional[View]:
         event = json.loads(line)
     except ValueError:
         return None
-    return event if isinstance(event, dict) and "event" in event else None
+    if not isinstance(event, dict) or "event" not in event:
+        return None
+    has_view = isinstance(event.get("view"), dict) and {"own", "peer"} <= set(event["view"])
+    return event if event["event"] != "ended" or has_view else None

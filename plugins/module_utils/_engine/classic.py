@@ -12,18 +12,15 @@ same to judge as ever. docs/protocol.md, "The classic protocol", has the rules.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import os
 import socket
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
-from .addresses import plain_address
+from .classic_connection import LOOK, ClassicConnection, ClassicListener
 from .command import SIGPIPE_STATUS, UNATTENDED, Surroundings, Tail
-from .counters import seconds_of_silence, tcp_info, unread_bytes
 from .crew import Crew, find_executables
-from .data import DataConnection, keep_alive
 from .errors import (
     CommandError,
     InterruptError,
@@ -33,7 +30,8 @@ from .errors import (
     ResourceError,
     SessionError,
 )
-from .loop import READ, Loop, has_error
+from .judge import significant_line
+from .loop import Loop
 from .specification import AnySpec, FileSpec, Specification
 
 #: Seconds from the beginning of an abort after which nobody is waited for any more.
@@ -44,8 +42,6 @@ STATUS_GRACE = 5.0
 LEFTOVER_GRACE = 30.0
 #: Seconds without any acknowledgement after which the other machine is given up.
 SILENCE = 60.0
-#: Seconds between two looks at what the kernel does not wake anybody for.
-_LOOK = 0.05
 _LOOK_AT_LEFTOVER = 1.0
 _LOOK_AT_SILENCE = 5.0
 
@@ -72,17 +68,14 @@ class ClassicEndpoint:
         self._on_event = on_event
         self._remote_accept_rc = remote_accept_rc
         self.loop = Loop()
-        self._listener = socket.socket(fileno=spec.listener)
-        self._sources: Optional[List[str]] = None
-        self._refused: List[str] = []
+        self._listener = ClassicListener(self.loop, socket.socket(fileno=spec.listener), self._take)
         self._began = time.monotonic()
-        self._accepted: Optional[DataConnection] = None
+        self._accepted: Optional[ClassicConnection] = None
         self._path: Optional[Event] = None
-        self._crew = Crew(self.loop, surroundings, self._command_ended)
+        self.crew = Crew(self.loop, surroundings, self._command_ended)
         self._captured: Optional[Tail] = None
         self._states = {"input": "open", "output": "open"}
         self._bytes: Dict[str, Optional[int]] = {"input": None, "output": None}
-        self._was_reset = False
         self._victims: List[str] = []
         self._login_rc: Optional[int] = None
         self._login_words = ""
@@ -111,9 +104,10 @@ class ClassicEndpoint:
 
     def moved(self) -> Dict[str, Optional[int]]:
         """Payload bytes of each direction so far."""
-        if not self.is_connected or self._was_reset or self._reason is not None:
+        connection = self._accepted
+        if connection is None or connection.was_reset or self._reason is not None or connection.is_closed:
             return dict(self._bytes)
-        return {"input": self._count_sent(), "output": self._count_received()}
+        return {"input": connection.count_sent(), "output": connection.count_received()}
 
     @property
     def is_connected(self) -> bool:
@@ -123,23 +117,24 @@ class ClassicEndpoint:
 
     def accept_from(self, addresses: Optional[Sequence[str]]) -> None:
         """Begin to accept, from these addresses only; None: from anybody."""
-        self._sources = None if addresses is None else [_canonical(address) for address in addresses]
-        self._listener.setblocking(False)
-        self.loop.watch(self._listener.fileno(), READ, lambda events: self._accept())
+        self._listener.accept_from(addresses)
 
-    def login_ended(self, rc: int, words: str = "") -> None:
-        """The login's status, which is the remote command's; *words* are its stderr, as far as known."""
+    def login_ended(self, rc: int, words: str = "", *, was_told: bool = False) -> None:
+        """The login's status, which is the remote command's unless the login *was_told* to end; *words*
+        are its stderr, as far as known."""
         if not self.is_connected:
-            self._accept()  # a short command has connected and ended in one moment
+            self._listener.accept()  # a short command has connected and ended in one moment
         self._login_rc, self._login_words = rc, words
         if not self.is_connected:
-            self.loop.fail(LoginError(self._unconnected(f"it ended with status {rc}")))
+            line = significant_line(words)
+            end = f"it ended with status {rc}{': ' + line if line else ''}"
+            self.loop.fail(LoginError(self._unconnected(end), rc))
         elif rc not in self._remote_accept_rc:
-            self._remote_is_victim = not self._blames_remote
+            self._remote_is_victim = was_told or not self._blames_remote
             self.loop.fail(CommandError("remote", f"the remote command exited {rc}"))
         elif self._output_error is not None:
             self.loop.fail(self._output_error)
-        elif self._was_reset:
+        elif self._connection.was_reset:
             self._settle_reset()
         else:
             self._watch_leftover(None, time.monotonic())
@@ -148,10 +143,10 @@ class ClassicEndpoint:
 
     def _play(self) -> None:
         find_executables(self._spec.commands)
-        self._crew.hire_guard()
+        self.crew.hire_guard()
         self._on_event({"event": "ready"})
         self._wait_connected()
-        self._crew.guard_sockets([self._connection.sock])
+        self.crew.guard_descriptors([self._connection.sock.fileno()])
         self._start()
         self.loop.run_until(self._is_over)
 
@@ -167,39 +162,20 @@ class ClassicEndpoint:
             self.loop.fail(LoginError(self._unconnected(what)))
 
     def _unconnected(self, what: str) -> str:
-        refused = ", ".join(dict.fromkeys(self._refused))
+        refused = ", ".join(self._listener.refused)
         but = f"; a connection from {refused} was refused, for the login does not show that address"
-        return f"the login did not connect back: {what}{but if refused else ''}"
+        return f"did not connect back: {what}{but if refused else ''}"
 
     @property
-    def _connection(self) -> DataConnection:
+    def _connection(self) -> ClassicConnection:
         """Not to be asked for before there is one."""
         if self._accepted is None:
             raise ResourceError("there is no connection yet")
         return self._accepted
 
-    def _accept(self) -> None:
-        while not self.is_connected and self._may_accept:
-            try:
-                sock, address = self._listener.accept()
-            except OSError:
-                return  # nobody is there, or has gone again
-            host = plain_address(address)[0]
-            if self._sources is None or _canonical(host) in self._sources:
-                self._take(sock)
-            else:
-                self._refused.append(host)
-                sock.close()
-
-    @property
-    def _may_accept(self) -> bool:
-        return not self._listener.getblocking()
-
     def _take(self, sock: socket.socket) -> None:
-        self._stop_listening()
-        keep_alive(sock)
-        self._accepted = DataConnection(sock, handshake_sent=0, handshake_received=0, is_connector=False)
-        address, port = plain_address(sock.getsockname())
+        connection = self._accepted = ClassicConnection(self.loop, sock, self._reset)
+        address, port = connection.own
         self._path = {
             "listener": "local",
             "address": address,
@@ -207,15 +183,8 @@ class ClassicEndpoint:
             "family": "IPv6" if ":" in address else "IPv4",
             "seconds": round(time.monotonic() - self._began, 4),
         }
-        # Nothing but an error, or the end of both directions.
-        self.loop.watch(sock.fileno(), 0, self._hung_up)
         self._watch_silence()
         self._on_event({"event": "connected", "path": self._path})
-
-    def _stop_listening(self) -> None:
-        if self._listener.fileno() >= 0:
-            self.loop.unwatch(self._listener.fileno())
-            self._listener.close()
 
     def _start(self) -> None:
         """The reader first."""
@@ -223,12 +192,12 @@ class ClassicEndpoint:
         if "input" not in self._specs:
             self._finish_input()
         try:
-            self._crew.start(self._specs.get("output") or self._capture(), stdin=descriptor, stdout=None)
+            self.crew.start(self._specs.get("output") or self._capture(), stdin=descriptor, stdout=None)
             if "input" in self._specs:
-                self._crew.start(self._specs["input"], stdin=None, stdout=descriptor)
+                self.crew.start(self._specs["input"], stdin=None, stdout=descriptor)
             self._on_event({"event": "started"})
         finally:
-            self._crew.watch()
+            self.crew.watch()
 
     def _capture(self) -> FileSpec:
         reader, writer = os.pipe()
@@ -238,70 +207,47 @@ class ClassicEndpoint:
     # Commands
 
     def _command_ended(self, role: str) -> None:
-        player = self._crew.players[role]
-        self._notice_reset()
-        if self._was_reset or self._reason is not None:
+        player, connection = self.crew.players[role], self._connection
+        connection.notice_reset()
+        if connection.was_reset or self._reason is not None:
             self._victims.append(role)
         elif not player.is_accepted:
             self._failed(role, player.failure())
         elif role == "input":
             self._finish_input()
         else:
-            self._look_for_end()
+            connection.look_for_end(self._output_ended)
 
     def _finish_input(self) -> None:
         self._connection.finish()
-        self._bytes["input"] = self._count_sent()
+        self._bytes["input"] = self._connection.count_sent()
         self._states["input"] = "finished"
 
     def _failed(self, role: str, error: CommandError) -> None:
         """A reader may only have noticed that its stream was cut: then the remote command's status,
         which comes another way, names the cause."""
-        if role == "output" and self._fin_arrived and self._login_rc is None:
+        if role == "output" and self._connection.fin_arrived and self._login_rc is None:
             self._output_error = error
             self.loop.after(STATUS_GRACE, lambda: self.loop.fail(error))
         else:
             self.loop.fail(error)
 
-    def _look_for_end(self) -> None:
-        """The output command has ended well. Was that all? What comes next tells."""
-        if self._reason is not None or self._was_reset:
-            return
-        try:
-            left = self._connection.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            self.loop.after(_LOOK, self._look_for_end)
-        except OSError:
-            self._reset()
-        else:
-            if left:
-                self.loop.fail(CommandError("output", "it ended without reading all that came"))
-            else:
-                self._bytes["output"] = self._count_received()
-                self._states["output"] = "finished"
+    def _output_ended(self, was_whole: bool) -> None:
+        if not was_whole:
+            self.loop.fail(CommandError("output", "it ended without reading all that came"))
+        elif self._reason is None:
+            self._bytes["output"] = self._connection.count_received()
+            self._states["output"] = "finished"
 
     # The connection
-
-    def _hung_up(self, events: int) -> None:
-        """An error, or the end of both directions; only an error takes one that is open with it."""
-        self.loop.unwatch(self._connection.sock.fileno())
-        if has_error(events) or self._states["input"] == "open":
-            self._reset()
-
-    def _notice_reset(self) -> None:
-        """The loop may not have said so yet."""
-        if self._states["input"] == "open" and self._connection.is_broken:
-            self._reset()
 
     def _reset(self) -> None:
         """The remote command has ended without reading everything, or has failed, or the network cut
         the connection: its status, which comes another way, tells."""
-        if self._was_reset or self._reason is not None:
+        if self._reason is not None:
             return
-        for direction, count in self.moved().items():
-            self._states[direction] = "stopped" if self._may_be_stopped else "broken"
-            self._bytes[direction] = self._bytes[direction] or count
-        self._was_reset = True
+        state = "stopped" if self._may_be_stopped else "broken"
+        self._states = dict.fromkeys(self._states, state)
         if self._captured is None:
             # A command's second read would be a clean end of file.
             self._connection.disconnect()
@@ -322,46 +268,32 @@ class ClassicEndpoint:
         spec = self._specs.get("input")
         return spec is not None and "output" not in self._specs and SIGPIPE_STATUS in spec.accept_rc
 
-    @property
-    def _fin_arrived(self) -> bool:
-        info = tcp_info(self._connection.sock)
-        if info is None:
-            return False
-        ended_twice = info.is_reset and self._states["input"] == "finished" and not self._was_reset
-        return info.fin_arrived or ended_twice
-
     def _is_over(self) -> bool:
-        if not self._crew.has_settled or self._login_rc is None:
+        if not self.crew.has_settled or self._login_rc is None:
             return False
-        if self._was_reset:
+        if self._connection.was_reset:
             return self._may_be_stopped
-        return self._states["output"] == "finished" and self._is_acknowledged()
-
-    def _is_acknowledged(self) -> bool:
-        """Whether the other machine has our end, too. A late reset may still say that it was not wanted."""
-        sock = self._connection.sock
-        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        info = tcp_info(sock)
-        if error:
-            self._reset()
-        elif info is not None and info.is_closing:
-            if not self._is_looking:
-                self._is_looking = True
-                self.loop.after(_LOOK, self._look_again)
-        else:
+        if self._states["output"] == "finished" and self._connection.is_acknowledged:
             return True
+        self._look_again()
         return False
 
     def _look_again(self) -> None:
-        """For what the kernel wakes nobody."""
+        """Have this asked again soon: the kernel wakes nobody for an acknowledgement."""
+        if not self._is_looking:
+            self._is_looking = True
+            self.loop.after(LOOK, self._looked)
+
+    def _looked(self) -> None:
         self._is_looking = False
 
     def _watch_leftover(self, received: Optional[int], since: float) -> None:
         """The remote command has ended well: so should its connection, once all has come."""
-        if self._was_reset or self._reason is not None or self._states["output"] == "finished":
+        connection = self._connection
+        if connection.was_reset or connection.fin_arrived or self._reason is not None:
             return
-        now, count = time.monotonic(), self._count_received()
-        if count != received or unread_bytes(self._connection.sock):
+        now, count = time.monotonic(), connection.count_received()
+        if count != received or connection.unread:
             since = now
         if now - since >= LEFTOVER_GRACE:
             text = "it has ended, but something that it left running holds its connection open"
@@ -369,37 +301,23 @@ class ClassicEndpoint:
         self.loop.after(_LOOK_AT_LEFTOVER, lambda: self._watch_leftover(count, since))
 
     def _watch_silence(self) -> None:
-        if self._was_reset or self._reason is not None or self._is_closed:
+        if self._connection.was_reset or self._reason is not None:
             return
-        silence = seconds_of_silence(self._connection.sock)
-        if silence is not None and silence >= SILENCE:
+        silence = self._connection.silence
+        if silence >= SILENCE:
             self.loop.fail(PeerLostError(f"nothing was heard of its machine for {silence:.0f} s"))
         self.loop.after(_LOOK_AT_SILENCE, self._watch_silence)
-
-    @property
-    def _is_closed(self) -> bool:
-        """Whether the kernel has done with it: nothing is to be heard any more."""
-        info = tcp_info(self._connection.sock)
-        return info is not None and info.is_reset
-
-    def _count_sent(self) -> Optional[int]:
-        return self._connection.count_sent()
-
-    def _count_received(self) -> Optional[int]:
-        """The kernel counts a FIN as a byte, and no longer says so when both directions are over."""
-        count = self._connection.count_received()
-        return count - 1 if count is not None and self._is_closed and self._fin_arrived else count
 
     # The end
 
     def _abort(self, error: SessionError) -> None:
-        self._reason = error.reason()
-        self._stop_listening()
         if self.is_connected:
-            self._blames_remote = self._was_reset or self._fin_arrived
+            self._blames_remote = self._connection.was_reset or self._connection.fin_arrived
             self._break_off()
+        self._reason = error.reason()
+        self._listener.close()
         self._on_event({"event": "aborted"})
-        self._crew.end_soon()
+        self.crew.end_soon()
         self.loop.after(ABORT_TIMEOUT, self._give_up)
         self.loop.run_through(lambda: self._has_given_up or self._has_ended)
 
@@ -414,17 +332,16 @@ class ClassicEndpoint:
 
     @property
     def _has_ended(self) -> bool:
-        return self._crew.has_settled and (self._login_rc is not None or not self.is_connected)
+        return self.crew.has_settled and (self._login_rc is not None or not self.is_connected)
 
     def _let_go(self) -> None:
-        self._stop_listening()
+        self._listener.close()
         is_whole = self._reason is None
         if self._captured is not None:
             self._captured.close()
         if self.is_connected:
-            self.loop.unwatch(self._connection.sock.fileno())
             self._connection.close(whole=is_whole)
-        self._crew.let_go(whole=is_whole)
+        self.crew.let_go(whole=is_whole)
 
     def _report(self) -> Event:
         commands = {
@@ -434,7 +351,7 @@ class ClassicEndpoint:
                 is_victim=role in self._victims or not player.has_ended,
                 may_be_stopped=player.may_be_stopped,
             )
-            for role, player in self._crew.players.items()
+            for role, player in self.crew.players.items()
             if not (role == "output" and self._captured is not None)
         }
         return {
@@ -444,7 +361,7 @@ class ClassicEndpoint:
             "path": self._path,
             "attempts": [],
             "cannot_listen": None,
-            "strangers": len(self._refused),
+            "strangers": self._listener.strangers,
             "reason": self._reason,
         }
 
@@ -461,6 +378,7 @@ class ClassicEndpoint:
         """What the remote side would have said."""
         if not self.is_connected or self._login_rc is None:
             return None
+        acknowledged = self._bytes["input"] if self._reason is None else None
         remote = {
             "rc": self._login_rc,
             "signal": None,
@@ -473,19 +391,10 @@ class ClassicEndpoint:
         return {
             "side": "remote",
             "commands": {"remote": remote},
-            "directions": self._directions({"input": None, "output": None}),
+            "directions": self._directions({"input": acknowledged, "output": None}),
             "path": None,
             "attempts": [],
             "cannot_listen": None,
             "strangers": 0,
             "reason": None,
         }
-
-
-def _canonical(address: str) -> str:
-    """One text for each address; what is none is no machine's. The link of a link-local one is known to
-    each machine by another name."""
-    try:
-        return str(ipaddress.ip_address(address.partition("%")[0]))
-    except ValueError:
-        return ""

@@ -6,21 +6,19 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
-import struct
 from typing import Any, List, NoReturn
 
 from .command import find_executable
-from .data import keep_alive
+from .data import LINGER_OFF, LINGER_RESET, keep_alive
 from .errors import NoPathError
 from .specification import CommandSpec
+from .text import printable, to_bytes
 
 #: Seconds for each address of the host. The local side is there already.
 CONNECT_TIMEOUT = 60.0
-
-_LINGER_RESET = struct.pack("ii", 1, 0)
-_LINGER_OFF = struct.pack("ii", 0, 0)
 
 
 def become(host: str, port: str, argv: List[str]) -> NoReturn:
@@ -37,11 +35,11 @@ def become(host: str, port: str, argv: List[str]) -> NoReturn:
         os.dup2(sock.fileno(), standard)
         os.set_inheritable(standard, True)  # where it was this descriptor already
     # Until the command is there nothing may end in a way that looks like the end of its data.
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_OFF)
     try:
-        os.execvp(os.fsencode(argv[0]), [os.fsencode(word) for word in argv])
+        os.execvp(to_bytes(argv[0]), [to_bytes(word) for word in argv])
     except OSError as error:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
         raise NoPathError(f"'{argv[0]}' could not be started: {error.strerror}") from None
 
 
@@ -58,16 +56,18 @@ def _connect(host: str, port: str) -> socket.socket:
             problem = error.strerror or str(error)
             sock.close()
             continue
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
         return sock
     raise NoPathError(f"{socket.gethostname()} could not connect to {host} port {port}: {problem}")
 
 
 def _look_up(host: str, port: str) -> List[Any]:
-    if not port.isdigit() or not 0 < int(port) < 65536:
-        raise NoPathError(f"'{port}' is no port")
+    if not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 65536:
+        raise NoPathError(f"'{printable(port)}' is no port")
+    if not host:
+        raise NoPathError("there is no host to connect to")
     try:
-        return socket.getaddrinfo(host or None, int(port), type=socket.SOCK_STREAM)
+        return socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         words = getattr(error, "strerror", None) or str(error)
         raise NoPathError(f"{socket.gethostname()} knows no address of '{host}': {words}") from None

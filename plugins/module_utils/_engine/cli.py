@@ -29,9 +29,13 @@ def main() -> int:
     """The exit status."""
     open_standard_descriptors()
     try:
-        request = parse_arguments(sys.argv[1:])
+        # The bytes that were typed, whatever the locale makes of them.
+        words = [os.fsencode(word).decode("utf-8", "surrogateescape") for word in sys.argv[1:]]
+        request = parse_arguments(words)
         if isinstance(request, Show):
-            sys.stdout.write(HELP if request.what == "help" else f"socketpipe {VERSION} (dds.socketpipe)\n")
+            os.write(
+                1, (HELP if request.what == "help" else f"socketpipe {VERSION} (dds.socketpipe)\n").encode()
+            )
             return 0
         if isinstance(request, Call):
             return call(request)
@@ -40,7 +44,7 @@ def main() -> int:
         return play_remote()
     except UsageError as error:
         say(str(error))
-        sys.stderr.write(USAGE)
+        os.write(2, USAGE.encode())
         return WRONG_USAGE
     except CommandError as error:
         say(f"{error.role} command: {error}")
@@ -52,17 +56,21 @@ def main() -> int:
 
 
 def say(text: str) -> None:
-    """On standard error, whatever bytes are in it."""
-    os.write(2, to_bytes(f"socketpipe: {text}\n"))
+    """On standard error, whatever bytes are in it; where nobody reads that, to nobody."""
+    try:
+        os.write(2, to_bytes(f"socketpipe: {text}\n"))
+    except OSError:
+        pass
 
 
 def open_standard_descriptors() -> None:
-    """What is closed would be the number of the next socket, and a command's standard input."""
-    for descriptor in (0, 1, 2):
+    """What is closed would be the number of the next socket, and a command's standard input. Standard input
+    can not be read then, nor standard output be written: nothing is lost without an error."""
+    for descriptor, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            os.open(os.devnull, mode)
 
 
 def call(request: Call) -> int:
@@ -72,7 +80,9 @@ def call(request: Call) -> int:
     is_proven = request.proven or request.encrypted
     around = Surroundings(stdin=0, stdout=1, stderr=2, own_session=not has_terminal())
     kind = ProvenCall if is_proven else ClassicCall
-    outcome = kind(request, around, say, sys.stderr).run()
+    # Not sys.stderr: there is none if it was closed when Python started.
+    with open(2, "w", closefd=False, errors="replace") as terminal:
+        outcome = kind(request, around, say, terminal).run()
     for warning in outcome.verdict.warnings:
         say(f"warning: {warning}")
     if outcome.verdict.failure is not None:

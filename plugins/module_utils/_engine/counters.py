@@ -18,7 +18,8 @@ import termios
 from typing import NamedTuple, Optional
 
 _ACKED_OFFSET = 120  # tcpi_bytes_acked, then tcpi_bytes_received: Linux 4.1 and later
-_LAST_ACK_OFFSET = 56  # tcpi_last_ack_recv
+_LAST_OFFSET = 52  # tcpi_last_data_recv, then tcpi_last_ack_recv, in milliseconds
+_LAST = struct.Struct("=II")
 _COUNTERS = struct.Struct("=QQ")
 _INFO_SIZE = 256
 
@@ -61,12 +62,12 @@ def tcp_info(sock: socket.socket) -> Optional[TcpInfo]:
 
 
 def seconds_of_silence(sock: socket.socket) -> Optional[float]:
-    """Since the peer's last acknowledgement, which keepalive asks for where there is no data."""
+    """Since the peer's last data or acknowledgement, which keepalive asks for where there is no data."""
     if not sys.platform.startswith("linux"):
         return None
     raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
-    milliseconds = struct.unpack_from("=I", raw, _LAST_ACK_OFFSET)[0]
-    return float(milliseconds) / 1000
+    data, acknowledgement = _LAST.unpack_from(raw, _LAST_OFFSET)
+    return float(min(data, acknowledgement)) / 1000
 
 
 def unread_bytes(sock: socket.socket) -> int:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 from typing import TYPE_CHECKING, Callable, Dict, Iterable, Optional, Sequence, Union
 
 from .command import Command, Surroundings, find_executable
@@ -49,16 +48,20 @@ class Crew:
         if self._surroundings.own_session:
             self._guard = Guard()
 
-    def guard_sockets(self, sockets: Iterable[socket.socket]) -> None:
+    def guard_descriptors(self, descriptors: Iterable[int]) -> None:
         """To be told before a command is started with one."""
         if self._guard is not None:
-            for sock in sockets:
-                self._guard.add_socket(sock)
+            for descriptor in descriptors:
+                self._guard.add_descriptor(descriptor)
+
+    def guard_group(self, pid: int) -> None:
+        if self._guard is not None:
+            self._guard.add_group(pid)
 
     def start(self, spec: AnySpec, *, stdin: Optional[int], stdout: Optional[int]) -> None:
         player = self.players[spec.role] = self._start(spec, stdin, stdout)
-        if player.pid is not None and self._guard is not None:
-            self._guard.add_group(player.pid)
+        if player.pid is not None:
+            self.guard_group(player.pid)
 
     def _start(self, spec: AnySpec, stdin: Optional[int], stdout: Optional[int]) -> Player:
         def on_exit() -> None:

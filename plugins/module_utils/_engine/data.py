@@ -32,8 +32,9 @@ try:
 except (ImportError, OSError):
     _LIBC = None
 
-_LINGER_RESET = struct.pack("ii", 1, 0)
-_LINGER_OFF = struct.pack("ii", 0, 0)
+#: SO_LINGER: the last close sends RST, or FIN.
+LINGER_RESET = struct.pack("ii", 1, 0)
+LINGER_OFF = struct.pack("ii", 0, 0)
 #: Linux's own, which the socket module does not name. It takes an unsigned long.
 _SO_MAX_PACING_RATE = 47
 #: Seconds until the first question, seconds between two, and how many may go without an answer.
@@ -74,7 +75,7 @@ class DataConnection:
         self._arm()
 
     def _arm(self) -> None:
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
 
     def descriptor(self) -> int:
         """For the command."""
@@ -171,7 +172,7 @@ class DataConnection:
     def close(self, *, whole: bool) -> None:
         """Let go of the socket: with FIN if the session was *whole*, else with RST."""
         if whole and self.sock.fileno() >= 0:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_OFF)
         self.sock.close()
 
 

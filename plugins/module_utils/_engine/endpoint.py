@@ -77,7 +77,7 @@ class Endpoint:
         self._writing: Dict[str, WritingEnd] = {}  # by direction
         self._reading: Dict[str, ReadingEnd] = {}
         self._pumped: Dict[str, PumpedReader] = {}
-        self._crew = Crew(self.loop, surroundings, self._command_ended)
+        self.crew = Crew(self.loop, surroundings, self._command_ended)
         self._victims: List[str] = []
         self._heard: List[str] = []  # types of the messages that come once
         self._reason: Optional[Event] = None
@@ -116,10 +116,10 @@ class Endpoint:
         if self._spec.preflight:
             self._measure(self._meet())
         else:
-            self._crew.hire_guard()
+            self.crew.hire_guard()
             self._on_event({"event": "ready"})
             self._meet()
-            self._crew.guard_sockets(end.connection.sock for end in self._ends)
+            self.crew.guard_descriptors(end.connection.sock.fileno() for end in self._ends)
             self._start()
         self._finish()
 
@@ -158,11 +158,11 @@ class Endpoint:
             for spec in self._spec.commands:
                 stdin = _descriptor(self._read_by(spec.role))
                 stdout = _descriptor(self._written_by(spec.role))
-                self._crew.start(spec, stdin=stdin, stdout=stdout)
+                self.crew.start(spec, stdin=stdin, stdout=stdout)
             self._tell("started")
             self._on_event({"event": "started"})
         finally:
-            self._crew.watch()
+            self.crew.watch()
 
     def _finish(self) -> None:
         self.loop.run_until(self._has_settled)
@@ -171,7 +171,7 @@ class Endpoint:
         self._end_control()
 
     def _has_settled(self) -> bool:
-        return self._crew.has_settled and all(end.is_settled for end in self._ends)
+        return self.crew.has_settled and all(end.is_settled for end in self._ends)
 
     def _end_control(self) -> None:
         ended: List[bool] = []
@@ -264,7 +264,7 @@ class Endpoint:
     def _command_ended(self, role: str) -> None:
         """Settle what the command read, then what it wrote: a broken stream in is no whole
         stream out. A command that failed with its connections intact is the culprit."""
-        command = self._crew.players[role]
+        command = self.crew.players[role]
         is_accepted = self._is_accepted(command)
         read, written = self._read_by(role), self._written_by(role)
         for end in [*read, *written]:
@@ -293,7 +293,7 @@ class Endpoint:
         return command.is_accepted or (was_stopped and command.may_be_stopped)
 
     def _reader_ended(self, end: ReadingEnd, is_accepted: bool) -> None:
-        may_be_early = isinstance(self._crew.players[READER[end.name]].spec, CommandSpec)
+        may_be_early = isinstance(self.crew.players[READER[end.name]].spec, CommandSpec)
         end.reader_ended(is_accepted=is_accepted, may_be_early=may_be_early)
         if not end.is_broken:
             self._tell("read", direction=end.name, whole=end.state is State.FINISHED)
@@ -390,7 +390,7 @@ class Endpoint:
                 is_victim=role in self._victims or not command.has_ended,
                 may_be_stopped=command.may_be_stopped,
             )
-            for role, command in self._crew.players.items()
+            for role, command in self.crew.players.items()
         }
         return {
             "side": self._spec.side.value,
@@ -414,8 +414,8 @@ class Endpoint:
             end.break_off()
         self._reset_soon()
         self._meeting.close()
-        self._crew.end_soon()
-        self._run_aborting(lambda: self._crew.has_settled)
+        self.crew.end_soon()
+        self._run_aborting(lambda: self.crew.has_settled)
         self._send_report()
         self._run_aborting(lambda: self._peer is None or self._peer_report is not None)
         if self._peer is not None:
@@ -426,7 +426,9 @@ class Endpoint:
     def _tell_abort(self, error: SessionError) -> None:
         if self._peer is not None:
             self._peer.on_lost = lambda error: self._forget_peer()
-        if isinstance(error, (PeerLostError, ProtocolError)) or _is_of_message(error):
+        # It may have been lost in the moment in which another reason came first.
+        is_lost = self._peer is not None and not self._peer.is_open
+        if is_lost or isinstance(error, (PeerLostError, ProtocolError)) or _is_of_message(error):
             self._forget_peer()
         elif not isinstance(error, PeerAbortError):
             self._tell("abort", reason=self._reason)
@@ -466,7 +468,7 @@ class Endpoint:
             if not is_whole:
                 end.connection.disconnect()
             end.connection.close(whole=is_whole)
-        self._crew.let_go(whole=is_whole)
+        self.crew.let_go(whole=is_whole)
 
 
 def _is_of_message(error: SessionError) -> bool:

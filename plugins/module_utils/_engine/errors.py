@@ -36,9 +36,16 @@ class CommandError(SessionError):
 
 
 class LoginError(SessionError):
-    """The login ended, or shows too little, before the two sides were connected."""
+    """The login ended, with *status*, or shows too little, before the two sides were connected."""
 
     kind = "login"
+
+    def __init__(self, text: str, status: Optional[int] = None) -> None:
+        super().__init__(text)
+        self._status = status
+
+    def reason(self) -> Dict[str, Any]:
+        return dict(super().reason(), status=self._status)
 
 
 class NoPathError(SessionError):

@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 import sys
 import threading
 from typing import Any, Callable, Dict, Optional, Tuple
@@ -191,7 +192,18 @@ def _receive_in_kernel(stream: int, writer: int, reader: int, file: int) -> None
         if not left:
             return
         while left:
-            left -= os.splice(reader, file, left)
+            left -= _patiently(file, lambda: os.splice(reader, file, left))  # noqa: B023
+
+
+def _patiently(sink: int, write: Callable[[], int]) -> int:
+    """What *write* gives, once *sink* takes something: whoever shares it may have made it not block."""
+    while True:
+        try:
+            return write()
+        except BlockingIOError:
+            writable = select.poll()
+            writable.register(sink, select.POLLOUT)
+            writable.poll()
 
 
 def _enlarge(pipe: int) -> None:
@@ -209,7 +221,7 @@ def _copy(source: int, sink: int) -> None:
             return
         block = buffer[:size]
         while block:
-            block = block[os.write(sink, block) :]
+            block = block[_patiently(sink, lambda: os.write(sink, block)) :]  # noqa: B023
 
 
 def _sync(file: int) -> None:

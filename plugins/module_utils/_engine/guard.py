@@ -8,14 +8,15 @@ its process groups. The guard holds nothing but one end of a pipe: end-of-file w
 last word means that the endpoint is gone.
 
 The endpoint tells of a command when it has started it. It may be killed between the two, so the
-guard also knows the session's sockets: then whoever holds one is a command.
+guard also knows what is there for the commands alone, the session's sockets for example: then whoever
+holds one of these is a command.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
+import stat
 import time
 from typing import Iterator, List, NamedTuple, NoReturn, Optional, Set
 
@@ -33,9 +34,11 @@ class Guard:
             _guard(reader)
         os.close(reader)
 
-    def add_socket(self, sock: socket.socket) -> None:
-        """To be told of before a command is started with it."""
-        self._tell(f"socket {os.fstat(sock.fileno()).st_ino}\n")
+    def add_descriptor(self, descriptor: int) -> None:
+        """A socket or a pipe; to be told of before a command is started with it."""
+        status = os.fstat(descriptor)
+        kind = "socket" if stat.S_ISSOCK(status.st_mode) else "pipe"
+        self._tell(f"{kind} {status.st_ino}\n")
 
     def add_group(self, pid: int) -> None:
         """The group of a command that was started."""
@@ -59,10 +62,11 @@ class Guard:
 
 
 class _Told(NamedTuple):
-    """Leaders of groups, inodes of sockets, and the endpoint's last word if there was one."""
+    """Leaders of groups, sockets and pipes as /proc names them, and the endpoint's last word if there
+    was one."""
 
     groups: Set[int]
-    sockets: Set[int]
+    held: Set[str]
     last_word: Optional[str]
 
 
@@ -72,7 +76,7 @@ def _guard(reader: int) -> NoReturn:
         told = _read(reader)
         if told.last_word is None:
             # A process that is about to become a command holds the pipe too: by now each is one.
-            _end_groups(told.groups | set(_groups_with(told.sockets)))
+            _end_groups(told.groups | set(_groups_with(told.held)))
         elif told.last_word == "end":
             _end_groups(told.groups)
     finally:
@@ -110,13 +114,15 @@ def _read(reader: int) -> _Told:
             word, _space, number = line.strip().partition(" ")
             if not number:
                 return told._replace(last_word=word)
-            (told.groups if word == "group" else told.sockets).add(int(number))
+            if word == "group":
+                told.groups.add(int(number))
+            else:
+                told.held.add(f"{word}:[{number}]")
     return told
 
 
-def _groups_with(sockets: Set[int]) -> Iterator[int]:
-    """The groups of all processes that hold one of *sockets*, where /proc tells."""
-    wanted = {f"socket:[{inode}]" for inode in sockets}
+def _groups_with(wanted: Set[str]) -> Iterator[int]:
+    """The groups of all processes that hold one of *wanted*, where /proc tells."""
     for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
         try:
             if name.isdigit() and not wanted.isdisjoint(_descriptors(f"/proc/{name}/fd")):

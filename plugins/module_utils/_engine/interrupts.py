@@ -13,10 +13,13 @@ from .endpoint import Endpoint
 
 
 def take_signals(
-    endpoint: Union[Endpoint, ClassicEndpoint], on_signal: Callable[[int], None] = lambda signum: None
+    endpoint: Union[Endpoint, ClassicEndpoint],
+    on_signal: Callable[[int], None] = lambda signum: None,
+    *,
+    keep_ignored: bool = False,
 ) -> None:
     """Have SIGINT, SIGTERM and SIGHUP abort the session. For the main thread only. *on_signal* is called
-    with the number of each, at any moment."""
+    with the number of each, at any moment. With *keep_ignored* those that are ignored stay so: nohup."""
 
     def interrupt(signum: int, frame: Any) -> None:
         on_signal(signum)
@@ -27,4 +30,5 @@ def take_signals(
     # Ignoring it is inherited, and would take the exit status of every command away.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signum, interrupt)
+        if not (keep_ignored and signal.getsignal(signum) is signal.SIG_IGN):
+            signal.signal(signum, interrupt)

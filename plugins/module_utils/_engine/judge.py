@@ -160,7 +160,7 @@ def _reason_failure(reason: Report, reports: Dict[str, Report], scene: Scene) ->
         "interrupted": f"{endpoint} was interrupted: {text}",
         "lost": f"{peer} was lost: {text}",
         "protocol": f"{peer} broke the protocol: {text}",
-        "login": str(text),
+        "login": f"{'the helper on ' + scene.hosts[PEER[side]] if scene.is_task else 'the login'} {text}",
         "network": f"{text}, as {endpoint} saw it; {_FIREWALL}",
     }
     if kind == "command":

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 from typing import Callable, List, Optional
 
 from .command import Command, Surroundings, find_executable
+from .crew import Crew
 from .guard import TERM_GRACE
 from .loop import READ, WRITE, Loop
 from .specification import CommandSpec
@@ -22,8 +24,8 @@ _BLOCK = 1 << 16
 
 
 class Login:
-    """*argv* is the whole command line. *on_line* gets each line that it prints, as bytes; *on_end*
-    its status, once, when it has ended and all was read. *order* is written to its standard
+    """*argv* is the whole command line. *on_line* gets each line that it prints, as bytes; *on_end* is
+    called once, when it has ended and all was read. *order* is written to its standard
     input, which then stays open until `hang_up`; None: it has none."""
 
     def __init__(
@@ -34,7 +36,7 @@ class Login:
         order: Optional[bytes],
         surroundings: Surroundings,
         on_line: Callable[[bytes], None],
-        on_end: Callable[[int], None],
+        on_end: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._spec = CommandSpec("login", argv, accept_rc=[0])
@@ -46,17 +48,19 @@ class Login:
         self._stdin: Optional[int] = None
         self._stdout: Optional[int] = None
         self._process: Optional[Command] = None
-        #: Its status, as a shell gives it, once `on_end` was called.
+        #: Its status, as a shell gives it, once `on_end` was called; and whether a signal of ours came first.
         self.rc: Optional[int] = None
+        self.was_told = False
 
     def find_executable(self) -> None:
         """Raises CommandError."""
         find_executable(self._spec)
 
-    def start(self) -> None:
-        """Begins to watch it, with a thread. Raises CommandError."""
+    def start(self, crew: Crew) -> None:
+        """Begins to watch it, with a thread; the guard of *crew* is to end it too. Raises CommandError."""
         self._stdout, stdout = os.pipe()
-        stdin = None
+        crew.guard_descriptors([stdout])
+        stdin, stderr = None, _reopened(self._surroundings.stderr)
         if self._unsent is not None:
             stdin, self._stdin = os.pipe()
             os.set_blocking(self._stdin, False)
@@ -68,18 +72,15 @@ class Login:
                 stdin=stdin,
                 stdout=stdout,
                 on_exit=self._note_end,
-                surroundings=self._surroundings,
+                surroundings=self._surroundings._replace(stderr=stderr),
             )
         finally:
-            for end in (stdin, stdout):
+            for end in (stdin, stdout, stderr):
                 if end is not None:
                     os.close(end)
         self._loop.watch(self._stdout, READ, lambda events: self._read())
+        crew.guard_group(self._process.pid)
         self._process.watch()
-
-    @property
-    def pid(self) -> Optional[int]:
-        return None if self._process is None else self._process.pid
 
     @property
     def has_ended(self) -> bool:
@@ -96,8 +97,9 @@ class Login:
         """Have it end: by itself within *patience* seconds, when its standard input has ended, or by
         signals."""
         self._loop.after(patience, self.hang_up)
-        self._loop.after(patience + HANG_UP_GRACE, lambda: self._signal(signal.SIGTERM))
-        self._loop.after(patience + HANG_UP_GRACE + TERM_GRACE, lambda: self._signal(signal.SIGKILL))
+        grace = patience + (0.0 if self._stdin is None else HANG_UP_GRACE)
+        self._loop.after(grace, lambda: self._signal(signal.SIGTERM))
+        self._loop.after(grace + TERM_GRACE, lambda: self._signal(signal.SIGKILL))
 
     def wait_ended(self) -> None:
         """Run the loop until it has ended."""
@@ -105,6 +107,7 @@ class Login:
 
     def _signal(self, signum: int) -> None:
         if self._process is not None and not self.has_ended:
+            self.was_told = True
             self._process.signal_group(signum)
 
     def _write(self) -> None:
@@ -146,10 +149,23 @@ class Login:
             rc = self._process.rc
             self._process.let_go()
             self.rc = 0 if rc is None else rc
-            self._on_end(self.rc)
+            self._on_end()
 
     def _close_stdout(self) -> None:
         if self._stdout is not None:
             self._loop.unwatch(self._stdout)
             os.close(self._stdout)
             self._stdout = None
+
+
+def _reopened(pipe: Optional[int]) -> Optional[int]:
+    """A descriptor for a pipe that shares nothing with *pipe* but that: ssh makes what it gets not block,
+    for everybody who has it. For whatever is no pipe, or can not be had again, a duplicate."""
+    if pipe is None:
+        return None
+    try:
+        if stat.S_ISFIFO(os.fstat(pipe).st_mode):
+            return os.open(f"/proc/self/fd/{pipe}", os.O_WRONLY)
+    except OSError:
+        pass  # another's pipe, or no /proc
+    return os.dup(pipe)

@@ -16,7 +16,7 @@ import itertools
 import os
 import select
 import time
-from typing import Any, Callable, Deque, Dict, List, Optional, Tuple, TypeVar
+from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple, TypeVar
 
 from .errors import SessionError
 
@@ -62,6 +62,7 @@ class Loop:
     def __init__(self) -> None:
         self._poll = select.poll()
         self._handlers: Dict[int, Handler] = {}
+        self._fresh: Set[int] = set()  # watched since the last poll
         self._timers: List[Tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._wake_read, self._wake_write = os.pipe()
@@ -80,6 +81,7 @@ class Loop:
     def watch(self, fd: int, events: int, handler: Handler) -> None:
         """Call *handler* with the poll events of *fd*; replaces an earlier watch."""
         self._handlers[fd] = handler
+        self._fresh.add(fd)
         self._poll.register(fd, events)
 
     def unwatch(self, fd: int) -> None:
@@ -128,9 +130,11 @@ class Loop:
             raise failure
 
     def _round(self) -> None:
+        self._fresh.clear()
         for fd, events in self._poll.poll(self._patience()):
             handler = self._handlers.get(fd)
-            if handler is not None:
+            # A number that was closed in this round may be another's by now, and the event not its own.
+            if handler is not None and fd not in self._fresh:
                 handler(events)
         self._fire_timers()
 

@@ -47,7 +47,8 @@ class Peer:
         own_key, peer_key = proven.handshake.control_keys()
         self._writer = ControlWriter(own_key)
         self._reader = ControlReader(peer_key)
-        self._is_open = True
+        #: Whether it was neither closed nor lost.
+        self.is_open = True
         self._has_ended = False
         self._heard = self._sent = time.monotonic()
         self._timer = loop.after(HEARTBEAT, self._beat)
@@ -56,7 +57,7 @@ class Peer:
             loop.call_soon(lambda: self._step(READ))
 
     def send(self, type: str, **fields: Any) -> None:
-        if not self._is_open:
+        if not self.is_open:
             return
         self._sent = time.monotonic()
         frame = self._writer.frame(dict(fields, type=type))
@@ -70,14 +71,14 @@ class Peer:
         self.on_message = lambda message: None
         self.on_lost = lambda error: on_ended()
         self._timer.cancel()
-        if self._is_open:
+        if self.is_open:
             self._attempt(self._stream.finish)
         else:
             on_ended()
 
     def close(self) -> None:
-        if self._is_open:
-            self._is_open = False
+        if self.is_open:
+            self.is_open = False
             self._timer.cancel()
             self._loop.unwatch(self._stream.sock.fileno())
             self._stream.close()
@@ -97,11 +98,11 @@ class Peer:
             self._lose(PeerLostError(f"the control connection broke: {error.strerror or error}"))
         except (ProtocolError, IntegrityError) as error:
             self._lose(error)
-        if self._is_open:
+        if self.is_open:
             self._watch()
 
     def _receive(self) -> None:
-        while self._is_open and not self._has_ended:
+        while self.is_open and not self._has_ended:
             data = self._stream.receive(_CHUNK)
             if data is None:
                 return
@@ -127,6 +128,6 @@ class Peer:
             self.send("heartbeat")
 
     def _lose(self, error: SessionError) -> None:
-        if self._is_open:
+        if self.is_open:
             self.close()
             self.on_lost(error)

@@ -21,7 +21,7 @@ Counts = Mapping[str, Optional[int]]
 
 def in_units(count: float) -> str:
     """A number of bytes for people, in powers of 1000."""
-    if count < 1000:
+    if count < 999.5:
         return f"{count:.0f} B"
     for unit in _UNITS:
         count /= 1000
@@ -69,11 +69,14 @@ class Progress:
         parts = [self._part(direction, count, now) for direction, count in self._counts().items()]
         self._last, self._last_time = self._counts(), now
         text = "   ".join([*parts, in_hours(now - (self._began or now))])
-        self._stream.write(f"{_TO_BEGIN}{text}{_TO_END}{end}")
-        self._stream.flush()
+        try:
+            self._stream.write(f"{_TO_BEGIN}{text}{_TO_END}{end}")
+            self._stream.flush()
+        except OSError:
+            self._began = None  # the terminal is gone
 
     def _counts(self) -> Dict[str, int]:
-        return {direction: count for direction, count in self._count().items() if count is not None}
+        return {direction: count for direction, count in self._count().items() if count}
 
     def _part(self, direction: str, count: int, now: float) -> str:
         seconds = max(now - self._last_time, 0.001)

@@ -1,0 +1,195 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one connection of the classic protocol, and the listener that it comes to.
+
+Nobody proves anything here, and both directions end on their own. What is known of the other end is
+what the kernel knows; it wakes nobody for most of that, so it is looked at.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import Callable, Dict, List, Optional, Sequence
+
+from .addresses import Address, plain_address
+from .counters import seconds_of_silence, tcp_info, unread_bytes
+from .data import LINGER_RESET, DataConnection, keep_alive
+from .loop import READ, Loop, has_error
+
+#: Seconds between two looks at what the kernel does not wake anybody for.
+LOOK = 0.05
+#: How many of the refused addresses are remembered, for the message.
+_REMEMBERED = 5
+
+
+class ClassicListener:
+    """Takes the first connection that comes from where it may, gives it to *on_connection*, and closes.
+
+    *sock* is listening, and is owned from now on. Nobody is accepted before `accept_from`.
+    """
+
+    def __init__(
+        self, loop: Loop, sock: socket.socket, on_connection: Callable[[socket.socket], None]
+    ) -> None:
+        self._loop = loop
+        self._sock = sock
+        # Whoever is accepted inherits it: nobody who is refused sees a good end of data.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
+        self._on_connection = on_connection
+        self._sources: Optional[List[str]] = None
+        self._is_accepting = False
+        #: Connections that were refused.
+        self.strangers = 0
+        #: Some of the addresses that they came from.
+        self.refused: Dict[str, None] = {}
+
+    def accept_from(self, addresses: Optional[Sequence[str]]) -> None:
+        """Begin to accept, from these addresses only; None: from anybody."""
+        self._sources = None if addresses is None else [_canonical(address) for address in addresses]
+        if not self._is_accepting and self._sock.fileno() >= 0:
+            self._is_accepting = True
+            self._sock.setblocking(False)
+            self._loop.watch(self._sock.fileno(), READ, lambda events: self.accept())
+
+    def accept(self) -> None:
+        """Whoever has come already."""
+        while self._is_accepting:
+            try:
+                sock, address = self._sock.accept()
+            except OSError:
+                return  # nobody is there, or has gone again
+            host = plain_address(address)[0]
+            if self._sources is None or _canonical(host) in self._sources:
+                self.close()
+                self._on_connection(sock)
+            else:
+                self._refuse(sock, host)
+
+    def _refuse(self, sock: socket.socket, host: str) -> None:
+        sock.close()
+        self.strangers += 1
+        if len(self.refused) < _REMEMBERED:
+            self.refused[host] = None
+
+    def close(self) -> None:
+        self._is_accepting = False
+        if self._sock.fileno() >= 0:
+            self._loop.unwatch(self._sock.fileno())
+            self._sock.close()
+
+
+class ClassicConnection:
+    """*on_reset* is called once, when it was reset, by the other end or on the way."""
+
+    def __init__(self, loop: Loop, sock: socket.socket, on_reset: Callable[[], None]) -> None:
+        keep_alive(sock)
+        self.sock = sock
+        #: The address and port at which it has arrived.
+        self.own: Address = plain_address(sock.getsockname())
+        self._loop = loop
+        self._on_reset = on_reset
+        self._data = DataConnection(sock, handshake_sent=0, handshake_received=0, is_connector=False)
+        self._has_sent_fin = False
+        self.was_reset = False
+        # Nothing but an error, or the end of both directions.
+        loop.watch(sock.fileno(), 0, self._hung_up)
+
+    def descriptor(self) -> int:
+        """For the commands."""
+        return self._data.descriptor()
+
+    def finish(self) -> None:
+        """Send FIN: the input is whole."""
+        self._has_sent_fin = True
+        self._data.finish()
+
+    def look_for_end(self, on_end: Callable[[bool], None]) -> None:
+        """Its reader has ended. Was that all? What comes next tells: *on_end* gets whether it was."""
+        if self.is_closed or self.was_reset:
+            return
+        try:
+            left = self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            self._loop.after(LOOK, lambda: self.look_for_end(on_end))
+        except OSError:
+            self._reset()
+        else:
+            on_end(not left)
+
+    def notice_reset(self) -> None:
+        """The loop may not have said so yet."""
+        if not self._has_sent_fin and self._data.is_broken:
+            self._reset()
+
+    def _hung_up(self, events: int) -> None:
+        """Only a reset takes a direction with it that was not ended."""
+        self._loop.unwatch(self.sock.fileno())
+        if has_error(events) or not self._has_sent_fin:
+            self._reset()
+
+    def _reset(self) -> None:
+        if not self.was_reset:
+            self.was_reset = True
+            self._on_reset()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self.sock.fileno() < 0
+
+    @property
+    def fin_arrived(self) -> bool:
+        info = tcp_info(self.sock)
+        if info is None or self.was_reset:
+            return False
+        return info.fin_arrived or (info.is_reset and self._has_sent_fin)
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether the other machine has our FIN, and all before it. A reset that comes so late says that
+        not all of it was wanted."""
+        error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            self._reset()
+        info = tcp_info(self.sock)
+        return not error and not (info is not None and info.is_closing)
+
+    @property
+    def unread(self) -> int:
+        """Bytes that have arrived, and that nobody has read."""
+        return unread_bytes(self.sock)
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the other machine was last heard of; 0 where that does not matter any more."""
+        info = tcp_info(self.sock)
+        is_over = info is not None and info.is_reset
+        return 0.0 if is_over else seconds_of_silence(self.sock) or 0.0
+
+    def count_sent(self) -> Optional[int]:
+        return self._data.count_sent()
+
+    def count_received(self) -> Optional[int]:
+        """The kernel counts a FIN as a byte, and does not say so once both directions are over."""
+        count, info = self._data.count_received(), tcp_info(self.sock)
+        is_over = info is not None and info.is_reset
+        return count - 1 if count is not None and is_over and self.fin_arrived else count
+
+    def disconnect(self) -> None:
+        """Break it, with RST; every later read fails."""
+        self._data.disconnect()
+
+    def close(self, *, whole: bool) -> None:
+        self._loop.unwatch(self.sock.fileno())
+        self._data.close(whole=whole)
+
+
+def _canonical(address: str) -> str:
+    """One text for each address, and none for what is no address. The link of a link-local one has another
+    name on each machine."""
+    try:
+        return str(ipaddress.ip_address(address.partition("%")[0]))
+    except ValueError:
+        return ""
