@@ -32,6 +32,7 @@ SUBSTITUTES = {
     "/dev/st0": "{world}/tape",  # a file
     "/tmp/x": "{world}/x",
     "/srv": "{world}/srv",
+    "/etc": "{world}/etc",  # the machine's own changes while other tests run
     "/var": "{world}/var",
     "/backup": "{world}/backup",
     "/restored": "{world}/restored",
@@ -104,7 +105,7 @@ class World:
         self._names = {
             name: place.format(world=folder, controller=controller) for name, place in SUBSTITUTES.items()
         }
-        for name in ("srv", "var"):
+        for name in ("srv", "var", "etc"):
             (folder / name / "a folder").mkdir(parents=True)
             (folder / name / "a folder" / "a file").write_bytes(os.urandom(3_000_000))
             (folder / name / "small").write_bytes(b"small\n")
