@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,6 +110,15 @@ def network(tmp_path: Path, keys: Keys) -> Iterator[Network]:
         network.expect_nothing_left()
     finally:
         network.close()
+
+
+@pytest.fixture
+def strangers() -> Iterator[list[socket.socket]]:
+    """Sockets that a test leaves open; they are closed with it."""
+    sockets: list[socket.socket] = []
+    yield sockets
+    for sock in sockets:
+        sock.close()
 
 
 @pytest.fixture

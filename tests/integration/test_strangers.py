@@ -9,12 +9,12 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from harness.ansible import MODULE, Ansible, Run
 from harness.network import Target, run
+from harness.sockets import read_to_the_end
 from harness.streams import sh
 from harness.waiting import wait_until
 
@@ -61,30 +61,10 @@ def waiting(ansible: Ansible, target: Target, tmp_path: Path) -> WaitingSession:
     return WaitingSession(ansible, target, tmp_path)
 
 
-@pytest.fixture
-def strangers() -> Iterator[list[socket.socket]]:
-    sockets: list[socket.socket] = []
-    yield sockets
-    for sock in sockets:
-        sock.close()
-
-
-def received(sock: socket.socket) -> bytes:
-    """All that comes until the other end closes."""
-    sock.settimeout(15)
-    data = b""
-    try:
-        while chunk := sock.recv(4096):
-            data += chunk
-    except ConnectionResetError:
-        pass
-    return data
-
-
 def test_a_stranger_that_is_first_and_silent(waiting: WaitingSession, strangers: list[socket.socket]) -> None:
     strangers.append(socket.create_connection(waiting.address))
     waiting.expect_success()
-    assert received(strangers[0]) == b""
+    assert read_to_the_end(strangers[0])[0] == b""
 
 
 @pytest.mark.parametrize(
@@ -95,7 +75,7 @@ def test_a_stranger_that_sends_garbage(
 ) -> None:
     strangers.append(socket.create_connection(waiting.address))
     strangers[0].sendall(garbage)
-    assert received(strangers[0]) == b""  # dropped at once, while the listener goes on
+    assert read_to_the_end(strangers[0])[0] == b""  # dropped at once, while the listener goes on
     waiting.expect_success()
 
 
@@ -110,7 +90,7 @@ def test_a_stranger_that_replays_an_earlier_handshake(
         stranger.sendall(hello)
         assert len(stranger.recv(ANSWER_SIZE, socket.MSG_WAITALL)) == ANSWER_SIZE
         stranger.sendall(proof)
-        assert received(stranger) == b""
+        assert read_to_the_end(stranger)[0] == b""
     waiting.expect_success()
 
 
@@ -122,9 +102,9 @@ def test_a_stranger_that_reflects_what_it_is_told(
     first.sendall(b"socketpipe\1cr" + bytes(3) + os.urandom(32))
     answer = first.recv(ANSWER_SIZE, socket.MSG_WAITALL)
     second.sendall(answer)  # the listener's own words as a HELLO
-    assert received(second) == b""
+    assert read_to_the_end(second)[0] == b""
     first.sendall(answer[HELLO_SIZE:])  # the listener's own proof as ours
-    assert received(first) == b""
+    assert read_to_the_end(first)[0] == b""
     waiting.expect_success()
 
 
@@ -136,13 +116,13 @@ def test_a_data_connection_without_the_key_gets_nothing(
     stranger.sendall(b"socketpipe\1ir" + bytes(3) + os.urandom(32))
     assert len(stranger.recv(ANSWER_SIZE, socket.MSG_WAITALL)) == ANSWER_SIZE
     waiting.expect_success()
-    assert received(stranger) == b""
+    assert read_to_the_end(stranger)[0] == b""
 
 
 def test_500_strangers_that_hold_on(waiting: WaitingSession, strangers: list[socket.socket]) -> None:
     strangers += [socket.create_connection(waiting.address) for number in range(500)]
     waiting.expect_success()
-    assert {received(stranger) for stranger in strangers} == {b""}
+    assert {read_to_the_end(stranger)[0] for stranger in strangers} == {b""}
 
 
 def test_strangers_that_keep_coming(waiting: WaitingSession) -> None:
@@ -154,7 +134,7 @@ def test_strangers_that_keep_coming(waiting: WaitingSession) -> None:
             try:
                 with socket.create_connection(waiting.address, timeout=5) as stranger:
                     stranger.sendall(b"x")
-                    got.append(received(stranger))
+                    got.append(read_to_the_end(stranger)[0])
             except OSError:
                 ended.wait(0.01)  # the listener has closed
 
