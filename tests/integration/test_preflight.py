@@ -52,7 +52,8 @@ def test_a_host_without_a_path_is_in_the_table_and_fails_the_play(ansible: Ansib
     assert done.returncode != 0
     assert re.match(rf"{target.name} +(local|remote) ", row_of(target.name, done.stdout))
     assert "no: lonely could not connect to controller: no path" in row_of("lonely", done.stdout)
-    assert re.match(r"absent +no: .*Connection refused", row_of("absent", done.stdout))
+    # Ansible's words: it may see that ssh has ended before it sees what ssh said.
+    assert re.match(r"absent +no: .*(Connection refused|could not be sent)", row_of("absent", done.stdout))
     recap = done.stdout.partition("PLAY RECAP")[2]
     assert re.search(rf"^{target.name} .*failed=0 ", recap, re.MULTILINE), recap
     assert re.search(r"^lonely .*failed=1 ", recap, re.MULTILINE), recap

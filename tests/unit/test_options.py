@@ -154,7 +154,7 @@ RESULTS = {
     "failure": result_of(*filtered(remote_rc=3)),
     "files": result_of_files(),
     "failed file": with_failed_file(result_of_files(), "it could not", "be named"),
-    "helper": with_helper(result_of(*filtered(read="finished")), "/usr/local/bin/socketpipe"),
+    "helper": with_helper(result_of(*filtered(read="stopped")), "/usr/local/bin/socketpipe"),
     "no path": result_of(*no_path()),
     "preflight": preflight_of(*views(report(path={**PATH, "round_trip": 0.001}), report())),
     "preflight without a path": preflight_of(*no_path()),
