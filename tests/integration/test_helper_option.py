@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from harness.ansible import MODULE, Ansible, TaskResult
-from harness.network import Target
+from harness.network import Target, processes_here
 from harness.program import Program
 from harness.streams import CommitGate
 from harness.waiting import wait_until
@@ -208,6 +208,12 @@ def test_a_cancelled_playbook_ends_both_sides(
     wait_until((tmp_path / "begun").exists, "it runs")
     run.process.terminate()
     run.wait()
+    # Well before it would give up waiting for what nobody tells any more.
+    wait_until(
+        lambda: not [words for words in processes_here().values() if "_engine" in words],
+        "the local endpoint has ended",
+        timeout=8,
+    )
 
 
 def test_the_c_program_is_a_helper_too(session: Session, data: Path, tmp_path: Path) -> None:

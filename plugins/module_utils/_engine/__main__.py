@@ -77,6 +77,8 @@ class _Parent:
         data = os.read(0, 1 << 16)
         if not data:
             self._endpoint.loop.unwatch(0)
+            if isinstance(self._endpoint, ClassicEndpoint):
+                self._endpoint.login_lost()
             self._endpoint.interrupt("whoever asked for the session has ended or has given it up")
         line, is_whole, _rest = (self._line + data).partition(b"\n")
         self._line = line

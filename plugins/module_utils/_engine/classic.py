@@ -79,6 +79,7 @@ class ClassicEndpoint:
         self._victims: List[str] = []
         self._login_rc: Optional[int] = None
         self._login_words = ""
+        self._is_login_lost = False
         self._blames_remote = True
         self._remote_is_victim = False
         self._output_error: Optional[CommandError] = None
@@ -138,6 +139,10 @@ class ClassicEndpoint:
             self._settle_reset()
         else:
             self._watch_leftover(None, time.monotonic())
+
+    def login_lost(self) -> None:
+        """Nobody will tell how the login ended."""
+        self._is_login_lost = True
 
     # The session, step by step
 
@@ -332,7 +337,8 @@ class ClassicEndpoint:
 
     @property
     def _has_ended(self) -> bool:
-        return self.crew.has_settled and (self._login_rc is not None or not self.is_connected)
+        is_login_over = self._login_rc is not None or self._is_login_lost or not self.is_connected
+        return self.crew.has_settled and is_login_over
 
     def _let_go(self) -> None:
         self._listener.close()
