@@ -104,7 +104,7 @@ def test_an_empty_task_costs_little_more_than_command(
             f"\nempty task, medians of 10: command {median(command):.3f} s, socketpipe {median(ours):.3f} s,"
         )
         print(f"ratio {ratio:.2f}")
-    assert ratio <= 1.35
+    assert ratio <= 1.5
 
 
 class TimedEndpoint:
@@ -179,7 +179,7 @@ def test_a_session_starts_at_once(target: Target, capsys: pytest.CaptureFixture[
             medians[listen] = median(times)
             spread = f"{min(times) * 1000:.1f}-{max(times) * 1000:.1f}"
             print(f"listen: {listen}: median {medians[listen] * 1000:.1f} ms ({spread})")
-    assert medians["local"] < 0.010
+    assert medians["local"] < 0.020
     assert medians["auto"] < 0.020
     assert medians["remote"] < 1.0
 
