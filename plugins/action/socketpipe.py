@@ -35,6 +35,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake i
     Side,
 )
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import (
+    empty_report,
     judge,
     mirrored,
     significant_line,
@@ -423,8 +424,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 local_endpoint.on_ended = lambda: end_after(ANSWER_TIMEOUT)
                 return self._run_module(spec)
         except UnansweredError:
-            view = mirrored({"own": None, "peer": None})
-            return {"view": {**view, "own": {**view["own"], "path": local_endpoint.path}}}
+            return {"view": {"own": {**empty_report(), "path": local_endpoint.path}, "peer": None}}
 
     @property
     def _local_specs(self) -> list[AnySpec]:

@@ -21,7 +21,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.identities 
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict, judge
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import PEER, Scene
 
-from harness.processes import wait_ended
+from harness.processes import processes_with, wait_ended
 from harness.sockets import LOOPBACK, hold_port
 from harness.waiting import wait_until
 
@@ -244,16 +244,7 @@ class Session:
 
     def processes(self) -> dict[int, str]:
         """What still runs of the session, with names: endpoints, guards and commands."""
-        mark = f"{_MARK}={self._mark}".encode()
-        found = {}
-        for entry in Path("/proc").iterdir():
-            try:
-                # A process that has ended, reaped or not, has no environment.
-                if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found[int(entry.name)] = (entry / "comm").read_text().strip()
-            except OSError:
-                continue  # it has ended meanwhile
-        return found
+        return processes_with(f"{_MARK}={self._mark}")
 
     def commands(self) -> list[str]:
         """Names of the commands that still run."""

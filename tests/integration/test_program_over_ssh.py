@@ -964,6 +964,12 @@ WAYS = {
 }
 
 
+def original_line(pair: Pair, way: str, address: str, payload: Path, copy: Path) -> str:
+    """The command line for one of `WAYS`; *address* is the option that names this machine, or empty."""
+    host = f"-h {pair.link[pair.here].address} " if address else ""
+    return f"socketpipe {host}" + WAYS[way].format(payload=payload, login="-l { ssh remotehost }", copy=copy)
+
+
 @pytest.mark.parametrize("address", ["", "-h"])
 @pytest.mark.parametrize("way", WAYS)
 def test_the_original_is_the_remote_side(
@@ -976,10 +982,9 @@ def test_the_original_is_the_remote_side(
     address: str,
 ) -> None:
     pair = make_pair(remote=original)
-    host = f"-h {pair.link[pair.here].address} " if address else ""
     copy = tmp_path / "copy"
-    words = WAYS[way].format(payload=payload, login="-l { ssh remotehost }", copy=copy)
-    expect_success(machines.run(pair.here, f"socketpipe {host}{words}"))
+    line = original_line(pair, way, address, payload, copy)
+    expect_success(machines.run(pair.here, line))
     assert copy.read_bytes() == payload.read_bytes()
 
 
@@ -996,10 +1001,9 @@ def test_the_original_is_the_local_side(
 ) -> None:
     """It ends its own filter, and no other, with an error: the socket that it shuts down is closed."""
     pair = make_pair(local=original)
-    host = f"-h {pair.link[pair.here].address} " if address else ""
     copy = tmp_path / "copy"
-    words = WAYS[way].format(payload=payload, login="-l { ssh remotehost }", copy=copy)
-    ended = machines.run(pair.here, f"socketpipe {host}{words}")
+    line = original_line(pair, way, address, payload, copy)
+    ended = machines.run(pair.here, line)
     assert copy.read_bytes() == payload.read_bytes()
     if way == "filter":
         assert "shutdown(SHUT_RD) failed" in ended.errors

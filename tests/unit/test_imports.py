@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,6 +114,19 @@ def test_only_plugins_import_ansible(path: Path) -> None:
     imports = {module.partition(".")[0] for level, module in imports_of(path) if level == 0}
     if path.relative_to(PLUGINS).parts[0] not in ("action", "modules", "plugin_utils"):
         assert not any(module.startswith("ansible") for module in imports)
+
+
+def test_a_task_loads_nothing_of_the_program() -> None:
+    """The target compiles all that it loads, for each task anew."""
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import _engine.__main__; "
+        "print(*(name for name in sys.modules if name.startswith('_engine.')))"
+    )
+    words = [sys.executable, "-I", "-S", "-c", script, str(ENGINE.parent)]
+    loaded = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    unneeded = {"classic", "classic_connection", "classic_remote", "login", "caller", "cli", "arguments"}
+    assert "_engine.endpoint" in loaded
+    assert unneeded & {name.partition(".")[2] for name in loaded} == set()
 
 
 def test_the_parts_that_do_import_ansible_are_found() -> None:

@@ -489,16 +489,21 @@ def test_a_signal_in_the_middle_leaves_nothing_running_and_no_whole_file(
     assert not here.whole.exists() or "-k" not in protocol
 
 
+def expect_ended_by(program: Program, words: list[str], flag: Path, signum: signal.Signals) -> None:
+    """A signal that comes when *flag* is there ends the session, and leaves nothing."""
+    with program.start(*words) as running:
+        wait_until(flag.exists, "it has begun")
+        running.signal(signum)
+        assert running.wait().status == status_after(signum)
+    program.expect_nothing_left(LEFT_BOUND)
+
+
 @ANY_SIGNAL
 def test_a_signal_leaves_no_command_that_neither_reads_nor_writes(
     impatient: Program, protocol: list[str], flag: Path, signum: signal.Signals
 ) -> None:
     words = commands(input=FOREVER, remote=sh(f"touch {flag}; exec sleep 1000"), output=FOREVER)
-    with impatient.start(*protocol, *words) as running:
-        wait_until(flag.exists, "the remote command runs")
-        running.signal(signum)
-        assert running.wait().status == status_after(signum)
-    impatient.expect_nothing_left(LEFT_BOUND)
+    expect_ended_by(impatient, [*protocol, *words], flag, signum)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL], ids=lambda signum: signum.name)
@@ -506,11 +511,7 @@ def test_a_signal_leaves_no_command_that_ignores_to_be_told_to_end(
     impatient: Program, protocol: list[str], flag: Path, signum: signal.Signals
 ) -> None:
     words = commands(input=DEAF, remote=sh(f"touch {flag}; {DEAF[-1]}"), output=DEAF)
-    with impatient.start(*protocol, *words) as running:
-        wait_until(flag.exists, "the remote command runs")
-        running.signal(signum)
-        assert running.wait().status == status_after(signum)
-    impatient.expect_nothing_left(LEFT_BOUND)
+    expect_ended_by(impatient, [*protocol, *words], flag, signum)
 
 
 @ANY_SIGNAL

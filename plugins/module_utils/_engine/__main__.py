@@ -14,15 +14,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, Dict, Union
+from typing import TYPE_CHECKING, Any, Dict, Optional, Union
 
-from .classic import ClassicEndpoint
 from .command import UNATTENDED, Surroundings
 from .endpoint import Endpoint
 from .file import remove_temporaries
 from .interrupts import take_signals
 from .loop import READ
 from .order import Order, load_order
+
+if TYPE_CHECKING:
+    from .classic import ClassicEndpoint
 
 Event = Dict[str, Any]
 
@@ -39,9 +41,10 @@ def read_order() -> Order:
 
 
 def play(order: Order, surroundings: Surroundings = UNATTENDED) -> None:
-    endpoint = _endpoint(order, surroundings)
+    classic = _classic_endpoint(order, surroundings)
+    endpoint = classic or Endpoint(order.spec, say, surroundings)
     take_signals(endpoint)
-    parent = _Parent(endpoint)
+    parent = _Parent(endpoint, classic)
     endpoint.loop.watch(0, READ, lambda events: parent.read())
     view = endpoint.run()
     if view["own"]["reason"] is not None:
@@ -58,33 +61,39 @@ def say(event: Event) -> None:
         pass  # nobody listens any more, and standard input has ended too
 
 
-def _endpoint(order: Order, surroundings: Surroundings) -> Union[Endpoint, ClassicEndpoint]:
+def _classic_endpoint(order: Order, surroundings: Surroundings) -> Optional[ClassicEndpoint]:
     if order.classic is None:
-        return Endpoint(order.spec, say, surroundings)
+        return None
+    # Few sessions need it.
+    from .classic import ClassicEndpoint
+
     endpoint = ClassicEndpoint(order.spec, say, surroundings, order.classic.accept_rc)
     endpoint.accept_from(order.classic.sources)
     return endpoint
 
 
 class _Parent:
-    """Standard input after the order."""
+    """Standard input after the order. *classic* is the endpoint, if it waits for the login's end."""
 
-    def __init__(self, endpoint: Union[Endpoint, ClassicEndpoint]) -> None:
+    def __init__(
+        self, endpoint: Union[Endpoint, ClassicEndpoint], classic: Optional[ClassicEndpoint]
+    ) -> None:
         self._endpoint = endpoint
+        self._classic = classic
         self._line = b""
 
     def read(self) -> None:
         data = os.read(0, 1 << 16)
         if not data:
             self._endpoint.loop.unwatch(0)
-            if isinstance(self._endpoint, ClassicEndpoint):
-                self._endpoint.login_lost()
+            if self._classic is not None:
+                self._classic.login_lost()
             self._endpoint.interrupt("whoever asked for the session has ended or has given it up")
         line, is_whole, _rest = (self._line + data).partition(b"\n")
         self._line = line
-        if is_whole and isinstance(self._endpoint, ClassicEndpoint):
+        if is_whole and self._classic is not None:
             end = json.loads(line)
-            self._endpoint.login_ended(end["rc"], end["stderr"])
+            self._classic.login_ended(end["rc"], end["stderr"])
 
 
 if __name__ == "__main__":

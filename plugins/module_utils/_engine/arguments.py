@@ -40,6 +40,10 @@ The exit status is that of the first command that failed, 1 for wrong usage, 2 f
 failures of its own. socketpipe(1) has examples.
 """
 
+#: Exit statuses: for words that are no command line, and for what no command did.
+WRONG_USAGE = 1
+OWN_FAILURE = 2
+
 _BLOCKS = {"-i": "input", "-l": "login", "-r": "remote", "-o": "output"}
 _FLAGS = {"-b": "batch", "-k": "proven", "-e": "encrypted", "-v": "progress"}
 

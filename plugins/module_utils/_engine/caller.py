@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tex
 
 from . import login_words
 from .addresses import is_loopback, own_addresses
-from .arguments import Call
+from .arguments import OWN_FAILURE, Call
 from .classic import ClassicEndpoint
 from .command import Surroundings
 from .crew import NOTICE_GRACE
@@ -41,8 +41,6 @@ LOGIN_GRACE = 5.0
 #: Seconds for the remote side to find a path, once it runs.
 PATH_TIMEOUT = 30.0
 
-#: The exit status for what no command did.
-OWN_FAILURE = 2
 #: What ssh itself ends with when it could not log in.
 SSH_FAILURE = 255
 _HINT = "; is this version of socketpipe installed on the other machine?"
@@ -180,9 +178,9 @@ class ProvenCall(_Call):
             self._fail(f"did not connect back: its time, {self._call.timeout:g} s, is over")
 
     def _on_line(self, line: bytes) -> None:
-        event = _parse_event(line)
         if self._key in line:
             return  # a terminal on the way echoes the order
+        event = _parse_event(line)
         if event is None:
             self._pass_on(to_text(line))
         elif event["event"] == "ended":

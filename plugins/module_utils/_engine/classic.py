@@ -30,8 +30,10 @@ from .errors import (
     ResourceError,
     SessionError,
 )
-from .judge import significant_line
+from .handshake import Side
+from .judge import empty_report, significant_line
 from .loop import Loop
+from .meeting import path_report
 from .specification import AnySpec, FileSpec, Specification
 
 #: Seconds from the beginning of an abort after which nobody is waited for any more.
@@ -180,14 +182,7 @@ class ClassicEndpoint:
 
     def _take(self, sock: socket.socket) -> None:
         connection = self._accepted = ClassicConnection(self.loop, sock, self._reset)
-        address, port = connection.own
-        self._path = {
-            "listener": "local",
-            "address": address,
-            "port": port,
-            "family": "IPv6" if ":" in address else "IPv4",
-            "seconds": round(time.monotonic() - self._began, 4),
-        }
+        self._path = path_report(Side.LOCAL, connection.own, self._began)
         self._watch_silence()
         self._on_event({"event": "connected", "path": self._path})
 
@@ -361,12 +356,11 @@ class ClassicEndpoint:
             if not (role == "output" and self._captured is not None)
         }
         return {
+            **empty_report(),
             "side": "local",
             "commands": commands,
             "directions": self._directions(self._bytes),
             "path": self._path,
-            "attempts": [],
-            "cannot_listen": None,
             "strangers": self._listener.strangers,
             "reason": self._reason,
         }
@@ -395,12 +389,8 @@ class ClassicEndpoint:
             "may_be_stopped": False,
         }
         return {
+            **empty_report(),
             "side": "remote",
             "commands": {"remote": remote},
             "directions": self._directions({"input": acknowledged, "output": None}),
-            "path": None,
-            "attempts": [],
-            "cannot_listen": None,
-            "strangers": 0,
-            "reason": None,
         }

@@ -10,7 +10,9 @@ import sys
 
 from .arguments import (
     HELP,
+    OWN_FAILURE,
     USAGE,
+    WRONG_USAGE,
     Call,
     ClassicRemote,
     Show,
@@ -20,9 +22,6 @@ from .arguments import (
 from .errors import CommandError, SessionError
 from .text import to_bytes
 from .version import VERSION
-
-WRONG_USAGE = 1
-OWN_FAILURE = 2
 
 
 def main() -> int:

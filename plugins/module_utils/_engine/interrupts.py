@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import signal
-from typing import Any, Callable, Union
+from typing import TYPE_CHECKING, Any, Callable, Union
 
-from .classic import ClassicEndpoint
 from .endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from .classic import ClassicEndpoint
 
 
 def take_signals(

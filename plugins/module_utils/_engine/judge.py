@@ -40,15 +40,20 @@ _ERROR_LINE = re.compile(r"^[\w./+-]+: \S")
 
 def mirrored(view: View) -> View:
     """The other side's view, as far as this one can tell: its report, if that came."""
-    nothing: Report = {
+    return {"own": view["peer"] or empty_report(), "peer": view["own"] if view["peer"] else None}
+
+
+def empty_report() -> Report:
+    """That of an endpoint of which nothing is known."""
+    return {
         "commands": {},
         "directions": {},
         "path": None,
         "attempts": [],
         "cannot_listen": None,
+        "strangers": 0,
         "reason": None,
     }
-    return {"own": view["peer"] or nothing, "peer": view["own"] if view["peer"] else None}
 
 
 class Verdict(NamedTuple):

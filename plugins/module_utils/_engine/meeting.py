@@ -106,14 +106,7 @@ class Meeting:
         """Who listened and where, as this side sees it, and the seconds it took to meet."""
         connection = peer.connection
         side = self._spec.side.peer if connection.is_connector else self._spec.side
-        address, port = connection.peer if connection.is_connector else connection.own
-        return {
-            "listener": side.value,
-            "address": address,
-            "port": port,
-            "family": "IPv6" if ":" in address else "IPv4",
-            "seconds": round(time.monotonic() - self._began, 4),
-        }
+        return path_report(side, connection.peer if connection.is_connector else connection.own, self._began)
 
     def attempts(self) -> List[Dict[str, Any]]:
         """All that this side tried to connect to; see `Connector.attempts`."""
@@ -241,6 +234,18 @@ class Meeting:
             unused, self._data[direction] = self._data.get(direction), opened
         if unused is not None:
             unused.connection.close(whole=False)
+
+
+def path_report(listener: Side, at: Address, began: float) -> Dict[str, Any]:
+    """A path that was found just now: which side listened, and where. *began* is by the monotonic clock."""
+    address, port = at
+    return {
+        "listener": listener.value,
+        "address": address,
+        "port": port,
+        "family": "IPv6" if ":" in address else "IPv4",
+        "seconds": round(time.monotonic() - began, 4),
+    }
 
 
 def _encrypted(identity: Identity) -> Wrap:
