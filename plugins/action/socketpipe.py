@@ -10,7 +10,8 @@ import json
 import os
 import secrets
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -316,7 +317,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         finally:
             if rendezvous.listener is not None:
                 rendezvous.listener.close()
-        try:
+        with self._closing(local_endpoint):
             answer = self._ask_module(self._remote_specification(rendezvous), local_endpoint)
             if "view" not in answer:
                 return self._without_view(answer)
@@ -324,11 +325,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if remote["own"]["path"] is None:
                 local_endpoint.give_up()
             local = local_endpoint.wait_ended()
+        return self._result(local, remote, began, files)
+
+    @contextmanager
+    def _closing(self, local_endpoint: LocalEndpoint) -> Iterator[None]:
+        """Its process ends with the body, whatever happens there."""
+        try:
+            yield
         except LocalEndpointError as error:
             raise RefusalError(f"the local endpoint on {_CONTROLLER} ended unexpectedly: {error}") from error
         finally:
             local_endpoint.close()
-        return self._result(local, remote, began, files)
 
     def _run_with_helper(self, files: LocalFiles) -> Result:
         """The target logs in first: where its login comes from has to be known before."""
@@ -349,13 +356,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         spec = self._local_specification(rendezvous)
         with listener:
             local_endpoint = LocalEndpoint(spec, listener, self._log, files.descriptors, classic)
-        try:
+        with self._closing(local_endpoint):
             self._ask_helper(host, port, local_endpoint)
             local = local_endpoint.wait_view()
-        except LocalEndpointError as error:
-            raise RefusalError(f"the local endpoint on {_CONTROLLER} ended unexpectedly: {error}") from error
-        finally:
-            local_endpoint.close()
         return with_helper(self._result(local, mirrored(local), began, files), one_line(self._helper))
 
     def _look_for_helper(self) -> Result:
