@@ -48,6 +48,15 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.login_words
 )
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.order import Classic
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.paths import attempt_line
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.result import (
+    Outcome,
+    as_given,
+    build_preflight_result,
+    build_result,
+    one_line,
+    skipped_result,
+    with_outcome,
+)
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import Scene
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
     ROLES,
@@ -63,6 +72,7 @@ from ansible_collections.dds.socketpipe.plugins.modules.socketpipe import (
     LOCAL_COMMANDS,
     argument_spec,
 )
+from ansible_collections.dds.socketpipe.plugins.plugin_utils._detached import conduct, leave, stay
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._helper import (
     sources,
     why_not,
@@ -90,12 +100,6 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._rendezvous import 
     parse_ports,
     resolve,
 )
-from ansible_collections.dds.socketpipe.plugins.plugin_utils._result import (
-    build_preflight_result,
-    build_result,
-    one_line,
-    with_failed_file,
-)
 
 _MODULE = "dds.socketpipe.socketpipe_endpoint"
 _CONTROLLER = "controller"
@@ -103,6 +107,12 @@ _PATHS_ON_TARGET = ("chdir", "creates", "removes")
 #: Seconds that the module has to answer once the local endpoint has ended: both end together,
 #: unless the login is dead.
 ANSWER_TIMEOUT = 20.0
+
+#: Seconds beyond those that the target's side has, for the local side of a task with async to be
+#: given up. Ansible looks every 5 s whether the time of such a task is over.
+ASYNC_GRACE = 15.0
+#: The peer's counts come every 5 s with its heartbeat; a stall that is shorter can not be told.
+SHORTEST_STALL = 10.0
 
 #: Options that are numbers of bytes, and the most that the kernel takes for each.
 _SIZES = {"block_size": (1 << 31) - 1, "rate_limit": (1 << 63) - 1}
@@ -151,11 +161,15 @@ def _make_identities() -> Mapping[Side, Identity]:
         ) from error
 
 
+def _ignore(event: Result) -> None:
+    """Nobody is there any more who could be told of it."""
+
+
 class ActionModule(ActionBase):  # type: ignore[misc]
     """The socketpipe task."""
 
     _supports_check_mode = True
-    _supports_async = True  # to refuse it in words of our own
+    _supports_async = True
 
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> Result:
         super().run(tmp, task_vars)
@@ -176,8 +190,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     # Options
 
     def _read_options(self) -> None:
-        if self._task.async_val:
-            raise RefusalError("socketpipe does not support async: remove 'async' from the task")
         self._options = self._validate()
         commands = {role: self._options[role] for role in ROLES if self._options[role] is not None}
         self._specs: dict[str, AnySpec] = {
@@ -196,6 +208,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         )
         if not 0 < options["timeout"] < float("inf"):
             raise RefusalError("timeout: must be more than 0 seconds")
+        stall_timeout = options["stall_timeout"]
+        if stall_timeout != 0 and not SHORTEST_STALL <= stall_timeout < float("inf"):
+            raise RefusalError(f"stall_timeout: must be {SHORTEST_STALL:.0f} seconds or more, or 0 for none")
         try:
             parse_ports(options["ports"])
         except ValueError as error:
@@ -203,7 +218,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         self._check_checksum(options["checksum"])
         self._helper: str | None = options["helper"]
         if self._helper is not None:
-            refused = why_not(options)
+            refused = why_not(options, is_async=bool(self._task.async_val))
             if refused is not None:
                 raise RefusalError(refused)
             options["listen"] = "local"
@@ -293,18 +308,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 raise RefusalError(f"{self._scene.command(spec.role)}: {error}") from error
 
     def _skipped(self, reason: str) -> Result:
-        did = "Would not run" if self._task.check_mode else "Did not run"
-        return {
-            "changed": False,
-            "rc": 0,
-            "msg": f"{did}, since {reason}",
-            "stdout": f"skipped, since {reason}",
-        }
+        result = skipped_result(reason, is_check=self._task.check_mode)
+        # Of a task with async that is not said to be skipped, Ansible wants a job.
+        return {**result, "skipped": True} if self._task.async_val else result
 
     # The session
 
     def _run_session(self, files: LocalFiles) -> Result:
-        return self._run_with_module(files) if self._helper is None else self._run_with_helper(files)
+        if self._helper is not None:
+            return self._run_with_helper(files)
+        return self._run_detached(files) if self._task.async_val else self._run_with_module(files)
 
     def _run_with_module(self, files: LocalFiles) -> Result:
         began = datetime.now()
@@ -336,6 +349,53 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise RefusalError(f"the local endpoint on {_CONTROLLER} ended unexpectedly: {error}") from error
         finally:
             local_endpoint.close()
+
+    def _run_detached(self, files: LocalFiles) -> Result:
+        """Start it; what has become of it is to be found on the target, as that of any async task."""
+        self._secrets = self._make_secrets()
+        rendezvous = self._arrange()
+        try:
+            answer = self._launch(self._remote_specification(rendezvous))
+            if "ansible_job_id" not in answer:
+                return self._without_view(answer)
+            self._detach(rendezvous, files)
+        finally:
+            if rendezvous.listener is not None:
+                rendezvous.listener.close()
+        return answer
+
+    def _launch(self, spec: Specification) -> Result:
+        commands = {role: as_given(command) for role, command in self._commands.items()}
+        task = json.dumps({"scene": self._scene.dump(), "commands": commands})
+        return self._call_module(is_async=True, task=task, **self._module_arguments(spec))
+
+    def _detach(self, rendezvous: Rendezvous, files: LocalFiles) -> None:
+        """The local side, which goes on when the task has returned."""
+        listener, is_left = rendezvous.listener, not self._task.poll
+        log = _ignore if is_left else self._log
+        spec = self._local_specification(rendezvous)
+        limit = self._task.async_val + ASYNC_GRACE
+
+        def start() -> LocalEndpoint:
+            return LocalEndpoint(spec, listener, log, files.descriptors, outlives_playbook=is_left)
+
+        def play(endpoint: LocalEndpoint) -> None:
+            meeting = self._options["timeout"] + ASYNC_GRACE
+            conduct(endpoint, lambda view: self._conclude(view, files), meeting=meeting, limit=limit)
+            files.close()
+
+        if is_left:
+            held = [*files.held, *([] if listener is None else [listener.fileno()])]
+            leave(lambda: play(start()), held)
+            files.forget()
+        else:
+            endpoint = start()
+            files.hand_over()
+            stay(lambda: play(endpoint))
+
+    def _conclude(self, view: Result, files: LocalFiles) -> Outcome:
+        verdict = judge(view, mirrored(view), self._scene)
+        return self._commit(files) if verdict.failure is None else Outcome(verdict.failure)
 
     def _run_with_helper(self, files: LocalFiles) -> Result:
         """The target logs in first: where its login comes from has to be known before."""
@@ -425,7 +485,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             with patience() as end_after:
                 local_endpoint.on_ended = lambda: end_after(ANSWER_TIMEOUT)
-                return self._run_module(spec)
+                return self._call_module(**self._module_arguments(spec))
         except UnansweredError:
             return {"view": {"own": {**empty_report(), "path": local_endpoint.path}, "peer": None}}
 
@@ -467,18 +527,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             **{name: self._options[name] for name in _SIZES},
             **place._asdict(),
             preflight=self._task.check_mode,
+            stall_timeout=self._options["stall_timeout"] or None,
+            is_detached=bool(self._task.async_val),
         )
 
-    def _run_module(self, spec: Specification) -> Result:
+    def _module_arguments(self, spec: Specification) -> dict[str, Any]:
         is_found = self._options["host"] is not None or self._is_on_controller
-        return self._call_module(
-            spec=json.dumps(spec.dump()),
-            key=spec.key.hex(),
-            identity=spec.identity and spec.identity._asdict(),
+        return {
+            "spec": json.dumps(spec.dump()),
+            "key": spec.key.hex(),
+            "identity": spec.identity and spec.identity._asdict(),
             **{name: self._options[name] for name in _PATHS_ON_TARGET},
-            use_login_address=not is_found and bool(spec.candidates),
-            login_address=None if is_found or not spec.candidates else self._login_address(),
-        )
+            "use_login_address": not is_found and bool(spec.candidates),
+            "login_address": None if is_found or not spec.candidates else self._login_address(),
+        }
 
     def _login_address(self) -> str | None:
         """Where the login to the target comes from, if the module can not see it: becoming another
@@ -489,9 +551,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         found = parse_login(said["stdout"])
         return None if found is None or found == login() else found.client
 
-    def _call_module(self, **arguments: Any) -> Result:
+    def _call_module(self, *, is_async: bool = False, **arguments: Any) -> Result:
         arguments["controller_login"] = login()
-        answer = self._execute_module(module_name=_MODULE, module_args=arguments, task_vars=self._task_vars)
+        answer = self._execute_module(
+            module_name=_MODULE, module_args=arguments, task_vars=self._task_vars, wrap_async=is_async
+        )
         return dict(answer)
 
     def _without_view(self, answer: Result) -> Result:
@@ -522,15 +586,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             # Shown without -v too: it is what was asked for.
             return {**build_preflight_result(local, remote, verdict, scene), "_ansible_verbose_always": True}
         result = build_result(local, remote, verdict, scene, self._commands, began)
-        return result if verdict.failure is not None else self._commit(files, result)
+        return result if verdict.failure is not None else with_outcome(result, self._commit(files))
 
-    def _commit(self, files: LocalFiles, result: Result) -> Result:
+    def _commit(self, files: LocalFiles) -> Outcome:
         """Only now, when the session is known to have succeeded, the output file gets its name."""
         try:
             backup = files.commit()
         except FileError as error:
-            return with_failed_file(result, f"{self._scene.command('output')} {error}", str(error))
-        return result if backup is None else {**result, "backup_file": one_line(backup)}
+            return Outcome(f"{self._scene.command('output')} {error}", str(error))
+        return Outcome(backup_file=None if backup is None else one_line(backup))
 
     def _log(self, event: Result) -> None:
         if event["event"] == "connected":

@@ -223,9 +223,23 @@ options:
     description: Seconds to find a way between the two machines, from when both sides look for one.
     type: float
     default: 30
+  stall_timeout:
+    description:
+      - Seconds without a byte in any direction after which the task fails, V(10) or more; V(0) for no limit.
+      - A command that has read all its data and works on is no stall.
+      - Without it a session may be silent for hours, as while a tape is changed. That the other machine is
+        still there is looked after in any case.
+    type: float
+    default: 0
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
 attributes:
+  async:
+    description: Supports being used with the C(async) keyword.
+    support: full
+    details: >-
+      The session does not need the login once it runs. With C(poll=0) it outlives the playbook, too, in a
+      process of its own on the controller. Its result is made on the target, by whose clock its times are.
   check_mode:
     support: full
     details: >-
@@ -561,6 +575,7 @@ def argument_spec():
         rate_limit=dict(type="str"),
         helper=dict(type="str"),
         timeout=dict(type="float", default=30),
+        stall_timeout=dict(type="float", default=0),
     )
 
 

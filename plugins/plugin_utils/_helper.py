@@ -15,7 +15,16 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.addresses i
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.login_words import Shown
 
 #: What the classic protocol does not have: the options that ask for it.
-_NOT_POSSIBLE = ("encrypt", "checksum", "block_size", "rate_limit", "creates", "removes", "remote_host")
+_NOT_POSSIBLE = (
+    "encrypt",
+    "checksum",
+    "block_size",
+    "rate_limit",
+    "creates",
+    "removes",
+    "remote_host",
+    "stall_timeout",
+)
 #: What a task with a helper can not promise, and every other does.
 LOST = [
     "the target sends no report: the exit status of the login is taken for that of the remote command, and "
@@ -26,9 +35,11 @@ LOST = [
 ]
 
 
-def why_not(options: Mapping[str, Any]) -> str | None:
+def why_not(options: Mapping[str, Any], *, is_async: bool) -> str | None:
     """Why a task with these options can have no helper; None if it can."""
     asked = [name for name in _NOT_POSSIBLE if options[name] not in (None, False)]
+    if is_async:
+        asked.append("async")
     if options["listen"] == "remote":
         asked.append("listen: remote")
     if not asked:

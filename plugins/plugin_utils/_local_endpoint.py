@@ -48,7 +48,8 @@ class LocalEndpoint:
     """Starts an endpoint for *spec*, which listens on *listener* if there is one, and inherits
     *files*, which are descriptors. With *classic*, it speaks the classic protocol. *log* gets each
     event, from a thread. `path` is its path once it is connected; `on_ended` is called, from a
-    thread, when it has ended.
+    thread, when it has ended. If not *outlives_playbook*, it is given up when this process loses
+    its parent.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class LocalEndpoint:
         log: Callable[[Event], None],
         files: Iterable[int] = (),
         classic: Classic | None = None,
+        *,
+        outlives_playbook: bool = False,
     ) -> None:
         self._log = log
         self.path: Event | None = None
         self.on_ended: Callable[[], None] = lambda: None
         self._events: queue.Queue[Event | None] = queue.Queue()
-        self._playbook = os.getppid()
+        self._playbook = None if outlives_playbook else os.getppid()
         self._lock = threading.Lock()
         descriptor = None if listener is None else listener.fileno()
         process = subprocess.Popen(
@@ -85,7 +88,17 @@ class LocalEndpoint:
 
     def tell_login_end(self, rc: int, words: str) -> None:
         """How the login ended, for an endpoint that speaks the classic protocol."""
-        self._write(json.dumps({"rc": rc, "stderr": words}).encode() + b"\n")
+        self._write_line({"rc": rc, "stderr": words})
+
+    def tell_outcome(self, outcome: Event) -> None:
+        """What has become of a detached session."""
+        self._write_line(outcome)
+
+    def wait_reported(self, timeout: float) -> Event | None:
+        """Its view when it holds both reports, of a detached session; None if it has ended without.
+        Raises queue.Empty after *timeout* seconds."""
+        event = self._next(timeout)
+        return event["view"] if event["event"] == "reported" else None
 
     def wait_view(self) -> Event:
         """Its view, however long the data that is on its way still takes."""
@@ -115,6 +128,9 @@ class LocalEndpoint:
             self._process.kill()
             self._process.wait()
 
+    def _write_line(self, event: Event) -> None:
+        self._write(json.dumps(event).encode() + b"\n")
+
     def _write(self, line: bytes) -> None:
         try:
             self._stdin.write(line)
@@ -137,12 +153,19 @@ class LocalEndpoint:
             raise LocalEndpointError(words or f"exit status {self._process.wait()}")
         return event
 
+    @property
+    def _is_abandoned(self) -> bool:
+        """Whether nobody waits for the task any more: neither the playbook nor the worker."""
+        has_lost_playbook = self._playbook not in (None, os.getppid())
+        return has_lost_playbook or not threading.main_thread().is_alive()
+
     def _follow(self) -> None:
         for line in self._lines():
             event = json.loads(line)
             self.path = event.get("path", self.path)
             self._log(event)
-            self._events.put(event)
+            if "view" in event:
+                self._events.put(event)
         self._events.put(None)
         self.on_ended()
 
@@ -153,7 +176,7 @@ class LocalEndpoint:
             readable.register(pipe, select.POLLIN)
             while True:
                 while not readable.poll(_WATCH_INTERVAL * 1000):
-                    if os.getppid() != self._playbook:
+                    if self._is_abandoned:
                         self.give_up()
                 data = os.read(pipe.fileno(), 1 << 16)
                 if not data:

@@ -49,30 +49,51 @@ _KINDS = {
 
 
 class LocalFiles:
-    """The files of one task, by role; a context, which closes them.
+    """The files of one task, by role; a context, which closes them unless they were handed over.
 
-    `specs` is what the local endpoint is to do with each, and `descriptors` are those that it has
-    to be given. With *is_check* all is looked at, but nothing is made or opened for writing, and
-    `specs` has only what dd is to do. Everything raises FileError.
+    `specs` is what the local endpoint is to do with each. With *is_check* all is looked at, but
+    nothing is made or opened for writing, and `specs` has only what dd is to do. Everything raises
+    FileError.
     """
 
     def __init__(self, *, is_check: bool) -> None:
         self._is_check = is_check
         self._output: OutputFile | None = None
         self._inherited: list[int] = []
+        self._is_handed_over = False
         self.specs: dict[str, AnySpec] = {}
 
     def __enter__(self) -> LocalFiles:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        if not self._is_handed_over:
+            self.close()
+
+    def close(self) -> None:
         if self._output is not None:
             self._output.close()
         for descriptor in self._inherited:
             os.close(descriptor)
 
+    def hand_over(self) -> None:
+        """Leave it to another thread to close them."""
+        self._is_handed_over = True
+
+    def forget(self) -> None:
+        """Leave it to another process, which has them too, to put the output file into its place or to
+        remove it."""
+        if self._output is not None:
+            self._output.forget()
+
+    @property
+    def held(self) -> list[int]:
+        """All descriptors that it takes to `commit` and to `close`."""
+        return [*self._inherited, *([] if self._output is None else self._output.held)]
+
     @property
     def descriptors(self) -> list[int]:
+        """Those that the local endpoint has to be given."""
         return [spec.descriptor for spec in self.specs.values() if isinstance(spec, FileSpec)]
 
     def open_input(self, path: str, *, block_size: int | None, accept_rc: list[int]) -> None:

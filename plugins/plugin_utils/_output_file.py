@@ -188,6 +188,14 @@ class OutputFile:
             self._sync_folder()
         return backup
 
+    @property
+    def held(self) -> list[int]:
+        return [self.descriptor, self._folder]
+
+    def forget(self) -> None:
+        """Have `close` leave a name that it has to another process."""
+        self._hidden = None
+
     def close(self) -> None:
         """Raises nothing: by now there is a result, which no error of this is to hide."""
         if self._hidden is not None:

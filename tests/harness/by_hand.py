@@ -159,6 +159,8 @@ class Stage:
         patience: dict[str, float] | None = None,
         checksum: str | None = None,
         identity: Identity | None = None,
+        stall_timeout: float | None = None,
+        detached: bool = False,
     ) -> EndpointProcess:
         """The endpoint of *side*. *listen* is the side that listens, or `auto` for both. It opens
         one of *ports*; without them the remote one opens the stage's, and the local one is given it."""
@@ -173,6 +175,8 @@ class Stage:
             preflight=preflight,
             timeout=timeout,
             checksum=checksum,
+            stall_timeout=stall_timeout,
+            detached=detached,
         )
         if listener is not None:
             listener.listen()
@@ -283,6 +287,14 @@ class Played:
         self.endpoint = endpoint
         self.control = control
         self.data = data
+
+    def exchange_heartbeats(self, count: int, **fields: Any) -> None:
+        """So many of each, one after the other; the endpoint may say nothing else meanwhile."""
+        for _number in range(count):
+            heard = self.control.hear()
+            assert heard is not None
+            assert heard["type"] == "heartbeat", heard
+            self.control.say("heartbeat", **fields)
 
     def finish(self) -> None:
         """Say the last that is to be said."""

@@ -115,6 +115,12 @@ class EndpointProcess:
                 return event
         return None
 
+    def conclude(self, **outcome: Any) -> None:
+        """As whoever asked for a detached session does when the local side is done."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(outcome).encode() + b"\n")
+        self.process.stdin.flush()
+
     def let_go(self) -> None:
         """As whoever asked for the session does when it ends: standard input ends."""
         assert self.process.stdin is not None
@@ -134,6 +140,8 @@ def side_of(
     preflight: bool = False,
     timeout: float = 10,
     checksum: str | None = None,
+    stall_timeout: float | None = None,
+    detached: bool = False,
 ) -> dict[str, Any]:
     """That side's specification of a session of *commands*, without key and listener.
 
@@ -154,6 +162,8 @@ def side_of(
         "ports": list(ports),
         "preflight": preflight,
         "checksum": checksum,
+        "stall_timeout": stall_timeout,
+        "is_detached": detached,
     }
 
 
@@ -187,6 +197,8 @@ class Session:
         patience: dict[str, float] | None = None,
         encrypt: bool = False,
         checksum: str | None = None,
+        stall_timeout: float | None = None,
+        detached: bool = False,
     ) -> None:
         self._mark = secrets.token_hex(8)
         key = secrets.token_bytes(32)
@@ -212,6 +224,8 @@ class Session:
                 preflight=preflight,
                 timeout=timeout,
                 checksum=checksum,
+                stall_timeout=stall_timeout,
+                detached=detached,
             )
             identity = identities.get(Side(side))
             return EndpointProcess(

@@ -142,13 +142,6 @@ def test_wrong_use_gets_one_sentence_and_runs_nothing(
     assert not (ansible.folder / "X").exists()
 
 
-def test_async_is_refused(ansible: Ansible, target: Target) -> None:
-    task = {MODULE: {"input": "true", "remote": "true"}, "async": 60, "poll": 1}
-    result = ansible.play({target.name: target.inventory()}, [task])[-1]
-    assert result.kind == "failed"
-    assert "async" in result.msg
-
-
 EXACT = """
 - hosts: all
   gather_facts: false

@@ -40,6 +40,8 @@ PARTS = pytest.mark.parametrize(("side", "listen"), by_hand.PARTS)
         ("remote", {"type": "probe", "number": 0}, "it sent 'probe' out of turn"),
         ("local", {"type": "echo", "number": 0}, "it sent 'echo' out of turn"),
         ("remote", {"type": "echo", "number": 0}, "it sent 'echo' out of turn"),
+        ("local", {"type": "outcome", "outcome": {}}, "it sent 'outcome' out of turn"),
+        ("remote", {"type": "outcome", "outcome": {}}, "it sent 'outcome' out of turn"),
         ("local", {"type": "read"}, NOT_WRITTEN),
         ("local", {"type": "read", "direction": "output"}, NOT_WRITTEN),
         ("remote", {"type": "read", "direction": "input"}, NOT_WRITTEN),
@@ -87,7 +89,7 @@ def test_a_peer_that_goes_away_is_lost(
 def test_a_peer_that_falls_silent_is_lost(stage: Stage, side: str) -> None:
     """Its machine lost power: nothing is ever closed."""
     played = stage.meet(side, FILTER, "local", patience={"peer.HEARTBEAT": 0.05, "peer.SILENCE": 0.2})
-    assert played.control.hear() == {"type": "heartbeat"}
+    assert played.control.hear_until("heartbeat")
     reason = played.reason()
     assert reason["kind"] == "lost"
     assert reason["text"].startswith("it has been silent for")
@@ -97,9 +99,7 @@ def test_a_peer_that_falls_silent_is_lost(stage: Stage, side: str) -> None:
 def test_a_peer_that_only_has_nothing_to_say_is_not_lost(stage: Stage, side: str) -> None:
     """A tape change, for example: no data, but heartbeats."""
     played = stage.meet(side, FILTER, "local", patience={"peer.HEARTBEAT": 0.05, "peer.SILENCE": 0.3})
-    for _number in range(10):
-        assert played.control.hear() == {"type": "heartbeat"}
-        played.control.say("heartbeat")
+    played.exchange_heartbeats(10)
     assert is_running(played.endpoint.process.pid)
 
 
@@ -111,6 +111,71 @@ def test_when_the_peer_is_lost_a_reader_sees_an_error(stage: Stage, side: str, l
     written = played.data[0 if side == "local" else 1]
     error = read_to_the_end(written)[1]
     assert isinstance(error, ConnectionResetError)
+
+
+# A session without a byte
+
+
+MOVING = {"peer.HEARTBEAT": 0.05, "stall.LOOK": 0.05}
+
+
+def test_no_byte_for_the_stall_timeout_ends_the_session(stage: Stage) -> None:
+    played = stage.meet("local", FILTER, "local", stall_timeout=0.4, patience=MOVING)
+    assert played.control.hear_until("abort")["reason"]["kind"] == "stalled"
+    played.finish()
+    assert played.reason() == {"kind": "stalled", "text": "no byte has moved for 0.4 s"}
+
+
+def test_without_a_stall_timeout_a_session_may_be_silent(stage: Stage) -> None:
+    played = stage.meet("local", FILTER, "local", patience=MOVING)
+    played.exchange_heartbeats(20)
+
+
+def test_what_the_other_machines_command_reads_is_no_stall(stage: Stage) -> None:
+    """It may read slowly what the kernels hold, long after the input command has ended."""
+    played = stage.meet("local", FILTER, "local", stall_timeout=0.4, patience=MOVING)
+    for count in range(20):
+        played.exchange_heartbeats(1, moved={"input": count, "output": 0})
+    played.exchange_heartbeats(1, moved={"input": 20, "output": 0})
+    assert played.control.hear_until("abort")["reason"]["kind"] == "stalled"
+
+
+def test_what_a_command_here_reads_is_no_stall(stage: Stage) -> None:
+    played = stage.meet("local", FILTER, "local", stall_timeout=0.4, patience=MOVING)
+    for _count in range(20):
+        played.data[1].sendall(b"x")
+        played.exchange_heartbeats(1, moved={"input": 0, "output": 0})
+
+
+@pytest.mark.parametrize("read", ["by the command here", "by the command there"])
+def test_a_command_that_has_read_everything_may_work_on_in_silence(stage: Stage, read: str) -> None:
+    """A database that builds its indexes, for example."""
+    if read == "by the command here":
+        commands: dict[str, Words] = {"remote": [], "output": sh("cat; exec sleep 60")}
+    else:
+        commands = {"input": sh("true"), "remote": []}
+    played = stage.meet("local", commands, "local", stall_timeout=0.4, patience=MOVING)
+    if read == "by the command here":
+        played.data[0].shutdown(socket.SHUT_WR)
+    played.exchange_heartbeats(20, moved={})
+
+
+# The outcome of a detached session
+
+
+def test_the_outcome_is_asked_for_when_both_reports_are_there_however_long_it_takes(stage: Stage) -> None:
+    patience = {"peer.HEARTBEAT": 0.05, "peer.SILENCE": 0.3}
+    played = stage.meet(
+        "local", {"input": sh("true"), "remote": []}, "local", detached=True, patience=patience
+    )
+    played.control.say("read", direction="input", whole=True)
+    report = played.control.hear_until("finished")["report"]
+    played.control.say("finished", report=report)
+    asked = played.endpoint.wait_for("reported")
+    assert asked["view"] == {"own": report, "peer": report}
+    played.exchange_heartbeats(20)
+    played.endpoint.conclude(failure="no room")
+    assert played.control.hear_until("outcome")["outcome"] == {"failure": "no room"}
 
 
 # Data connections that are cut

@@ -22,13 +22,14 @@ LAYERS = [
     # pure: no socket, no process, no clock
     [
         *["errors", "text", "words", "checksum", "handshake", "specification", "control"],
-        *["scene", "paths", "judge", "identities", "version", "order", "arguments", "login_words"],
+        *["scene", "paths", "judge", "result", "identities", "version", "order", "arguments"],
+        *["login_words"],
     ],
     # I/O: one thing each
     [
         *["loop", "counters", "data", "direction", "command", "file", "guard", "crew"],
         *["addresses", "stream", "tls", "proving", "peer", "listener", "connector", "meeting", "pump"],
-        *["login", "progress", "classic_connection", "classic_remote"],
+        *["stall", "login", "progress", "classic_connection", "classic_remote"],
     ],
     # one side of a session
     ["endpoint", "classic"],

@@ -14,14 +14,15 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.connector i
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Purpose, Side
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import judge
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.loop import Loop
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.result import (
+    Outcome,
+    build_preflight_result,
+    build_result,
+    with_outcome,
+)
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import Scene
 from ansible_collections.dds.socketpipe.plugins.modules import socketpipe
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._helper import with_helper
-from ansible_collections.dds.socketpipe.plugins.plugin_utils._result import (
-    build_preflight_result,
-    build_result,
-    with_failed_file,
-)
 from harness.sockets import run_until
 
 OPTIONS: dict[str, Any] = yaml.safe_load(socketpipe.DOCUMENTATION)["options"]
@@ -153,7 +154,7 @@ RESULTS = {
     "success": result_of(*filtered(read="stopped")),
     "failure": result_of(*filtered(remote_rc=3)),
     "files": result_of_files(),
-    "failed file": with_failed_file(result_of_files(), "it could not", "be named"),
+    "failed file": with_outcome(result_of_files(), Outcome("it could not", "be named")),
     "helper": with_helper(result_of(*filtered(read="stopped")), "/usr/local/bin/socketpipe"),
     "no path": result_of(*no_path()),
     "preflight": preflight_of(*views(report(path={**PATH, "round_trip": 0.001}), report())),

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import PEER, Scene
-from ansible_collections.dds.socketpipe.plugins.plugin_utils._result import (
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.result import (
+    Outcome,
     build_preflight_result,
     find_path,
+    with_outcome,
 )
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import PEER, Scene
 
 SCENE = Scene({"local": "controller", "remote": "t1"}, {})
 GOOD = Verdict(None, None, [])
@@ -106,3 +108,38 @@ def test_a_preflight_whose_reports_did_not_come_is_no_success() -> None:
     result = build_preflight_result(*views(local, local), Verdict("never got the report", None, []), SCENE)
     assert (result["changed"], result["failed"], result["msg"]) == (False, True, "never got the report")
     assert result["path"]["address"] == "192.0.2.1"
+
+
+# What only the local side knows
+
+DONE: dict[str, Any] = {
+    "changed": True,
+    "failed": False,
+    "msg": "",
+    "rc": 0,
+    "output": {"file": "/backup/x", "rc": 0, "stderr": ""},
+}
+
+
+def test_a_good_outcome_changes_nothing() -> None:
+    assert with_outcome(DONE, Outcome()) == DONE
+
+
+def test_a_good_outcome_tells_of_the_backup() -> None:
+    assert with_outcome(DONE, Outcome(backup_file="/backup/x~")) == {**DONE, "backup_file": "/backup/x~"}
+
+
+def test_an_output_file_that_failed_is_the_culprit() -> None:
+    result = with_outcome(DONE, Outcome("output file 'x' failed: No space", "No space"))
+    output = {"file": "/backup/x", "rc": 1, "stderr": "No space"}
+    assert result == {
+        **DONE,
+        "failed": True,
+        "msg": "output file 'x' failed: No space",
+        "rc": 1,
+        "output": output,
+    }
+
+
+def test_any_other_failure_is_told() -> None:
+    assert with_outcome(DONE, Outcome("lost")) == {**DONE, "failed": True, "msg": "lost"}

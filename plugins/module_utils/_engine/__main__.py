@@ -3,10 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An endpoint as a process: ``python -m _engine``.
 
-The first line of standard input is the order. What follows is silence, or, in the classic protocol, one
-line of JSON when the login has ended, ``{"rc": status, "stderr": its words}``. The end of standard
-input is the end of whoever asked for the session, and aborts it. Standard output gets events as
-JSON lines; the last is ``{"event": "ended", "view": ...}``.
+The first line of standard input is the order. What follows is silence, or one line of JSON: in the
+classic protocol, when the login has ended, ``{"rc": status, "stderr": its words}``; of a detached
+session, after the event ``reported``, its outcome. The end of standard input is the end of whoever
+asked for the session, and aborts it. Standard output gets events as JSON lines; the last is
+``{"event": "ended", "view": ...}``.
 """
 
 from __future__ import annotations
@@ -41,10 +42,9 @@ def read_order() -> Order:
 
 
 def play(order: Order, surroundings: Surroundings = UNATTENDED) -> None:
-    classic = _classic_endpoint(order, surroundings)
-    endpoint = classic or Endpoint(order.spec, say, surroundings)
+    endpoint = _classic_endpoint(order, surroundings) or Endpoint(order.spec, say, surroundings)
     take_signals(endpoint)
-    parent = _Parent(endpoint, classic)
+    parent = _Parent(endpoint)
     endpoint.loop.watch(0, READ, lambda events: parent.read())
     view = endpoint.run()
     if view["own"]["reason"] is not None:
@@ -73,27 +73,29 @@ def _classic_endpoint(order: Order, surroundings: Surroundings) -> Optional[Clas
 
 
 class _Parent:
-    """Standard input after the order. *classic* is the endpoint, if it waits for the login's end."""
+    """Standard input after the order."""
 
-    def __init__(
-        self, endpoint: Union[Endpoint, ClassicEndpoint], classic: Optional[ClassicEndpoint]
-    ) -> None:
+    def __init__(self, endpoint: Union[Endpoint, ClassicEndpoint]) -> None:
         self._endpoint = endpoint
-        self._classic = classic
         self._line = b""
 
     def read(self) -> None:
         data = os.read(0, 1 << 16)
         if not data:
             self._endpoint.loop.unwatch(0)
-            if self._classic is not None:
-                self._classic.login_lost()
+            if not isinstance(self._endpoint, Endpoint):
+                self._endpoint.login_lost()
             self._endpoint.interrupt("whoever asked for the session has ended or has given it up")
         line, is_whole, _rest = (self._line + data).partition(b"\n")
         self._line = line
-        if is_whole and self._classic is not None:
-            end = json.loads(line)
-            self._classic.login_ended(end["rc"], end["stderr"])
+        if is_whole:
+            self._tell(json.loads(line))
+
+    def _tell(self, word: Event) -> None:
+        if isinstance(self._endpoint, Endpoint):
+            self._endpoint.conclude(word)
+        else:
+            self._endpoint.login_ended(word["rc"], word["stderr"])
 
 
 if __name__ == "__main__":

@@ -38,6 +38,11 @@ class DirectionEnd:
         raise NotImplementedError
 
     @property
+    def is_at_end(self) -> bool:
+        """Whether no byte is to go through this end any more."""
+        return self._command_ended
+
+    @property
     def is_broken(self) -> bool:
         return self.state is State.BROKEN
 
@@ -149,6 +154,10 @@ class ReadingEnd(DirectionEnd):
     @property
     def is_settled(self) -> bool:
         return self._command_ended
+
+    @property
+    def is_at_end(self) -> bool:
+        return super().is_at_end or self.connection.is_read_whole()
 
     def _measure(self) -> Optional[int]:
         return self.connection.count_received()

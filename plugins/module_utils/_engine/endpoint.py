@@ -30,6 +30,7 @@ from .errors import (
     ProtocolError,
     ResourceError,
     SessionError,
+    StallError,
 )
 from .handshake import Side
 from .loop import HANGUP, Loop, was_reset
@@ -59,8 +60,9 @@ Event = Dict[str, Any]
 
 
 class Endpoint:
-    """Plays one side. *on_event* gets ``ready`` when nothing is in the way of threads, ``connected``
-    and ``started``; *surroundings* are for the commands."""
+    """Plays one side. *on_event* gets ``ready`` when nothing is in the way of threads, ``connected``,
+    ``started`` and, of a detached session on the local side, ``reported``, which wants an answer by
+    `conclude`; *surroundings* are for the commands."""
 
     def __init__(
         self,
@@ -84,12 +86,14 @@ class Endpoint:
         self._echoes: List[Any] = []  # numbers of the probes that were answered
         self._peer_report: Optional[Event] = None
         self._sent_report: Optional[Event] = None
+        self._outcome: Optional[Event] = None
         self._has_given_up = False
 
     def run(self) -> Event:
         """Play the session to its end, and give the view that `judge` takes.
 
-        ``own`` is this side's report, ``peer`` the other's, None if it never came.
+        ``own`` is this side's report, ``peer`` the other's, None if it never came. The remote side of
+        a detached session has an ``outcome`` too, None if it never came.
         """
         try:
             self._play()
@@ -98,11 +102,15 @@ class Endpoint:
         except OSError as error:
             self._abort(ResourceError(error.strerror or str(error)))
         self._let_go()
-        return {"own": self._report(), "peer": self._peer_report}
+        return dict(self._view(), outcome=self._outcome) if self._awaits_outcome else self._view()
 
     def interrupt(self, text: str) -> None:
         """End the session; *text* says why. May be called from a signal handler."""
         self.loop.call_soon(lambda: self.loop.fail(InterruptError(text)))
+
+    def conclude(self, outcome: Event) -> None:
+        """Say to the peer what has become of a detached session. To be called from the loop."""
+        self._outcome = outcome
 
     def moved(self) -> Dict[str, Optional[int]]:
         """Payload bytes of each direction so far."""
@@ -122,6 +130,9 @@ class Endpoint:
             self.crew.guard_descriptors(end.connection.sock.fileno() for end in self._ends)
             self._start()
         self._finish()
+        if self._spec.is_detached:
+            self._exchange_outcome()
+        self._end_control()
 
     def _meet(self) -> Event:
         peer = self._meeting.find_peer()
@@ -163,15 +174,28 @@ class Endpoint:
             self._on_event({"event": "started"})
         finally:
             self.crew.watch()
+        if self._spec.stall_timeout is not None:
+            self._watch_for_stall(self._spec.stall_timeout)
 
     def _finish(self) -> None:
         self.loop.run_until(self._has_settled)
         self._send_report()
         self.loop.run_until(lambda: self._peer_report is not None)
-        self._end_control()
 
     def _has_settled(self) -> bool:
         return self.crew.has_settled and all(end.is_settled for end in self._ends)
+
+    @property
+    def _awaits_outcome(self) -> bool:
+        return self._spec.is_detached and self._spec.side is Side.REMOTE
+
+    def _exchange_outcome(self) -> None:
+        """However long the local side takes to put its file into place: it lives, or it is lost."""
+        if not self._awaits_outcome:
+            self._on_event({"event": "reported", "view": self._view()})
+        self.loop.run_until(lambda: self._outcome is not None)
+        if not self._awaits_outcome:
+            self._tell("outcome", outcome=self._outcome)
 
     def _end_control(self) -> None:
         ended: List[bool] = []
@@ -253,6 +277,36 @@ class Endpoint:
         text = f"the data connection of direction {direction} was cut by something on the way"
         self.loop.fail(NetworkError(text))
 
+    # Stalls
+
+    def _counts(self) -> Dict[str, Optional[int]]:
+        """Of each direction that is not at its end here."""
+        return {end.name: end.moved() for end in self._ends if not end.is_at_end}
+
+    def _watch_for_stall(self, timeout: float) -> None:
+        from .stall import StallWatch
+
+        if None in self.moved().values():
+            raise ResourceError("it does not count bytes, so it can not watch for a stall")
+        text = f"no byte has moved for {timeout:g} s"
+        StallWatch(self.loop, timeout, self._open_counts, lambda: self.loop.fail(StallError(text)))
+
+    def _open_counts(self) -> Dict[str, Any]:
+        """What both sides count, of each direction that is not at its reading end."""
+        own, peers = self._counts(), self._peers_counts()
+        open_directions = [name for name in self._reading if name in own]
+        open_directions += [name for name in self._writing if name in peers]
+        return {name: (own.get(name), peers.get(name)) for name in open_directions}
+
+    def _peers_counts(self) -> Dict[str, Any]:
+        """As its last heartbeat told them; before the first, each direction is open."""
+        moved = (
+            {}
+            if self._peer is None
+            else self._peer.heartbeat.get("moved", dict.fromkeys(self._spec.directions))
+        )
+        return moved if isinstance(moved, dict) else {}
+
     def _read_by(self, role: str) -> List[ReadingEnd]:
         return [end for name, end in self._reading.items() if READER[name] == role]
 
@@ -302,6 +356,7 @@ class Endpoint:
 
     def _on_peer(self, peer: Peer) -> None:
         self._peer = peer
+        peer.pulse = lambda: {"moved": self._counts()}
 
     def _tell(self, type: str, **fields: Any) -> None:
         if self._peer is not None:
@@ -317,6 +372,7 @@ class Endpoint:
             "probe": self._on_probe,
             "echo": self._on_echo,
             "finished": self._on_finished,
+            "outcome": self._on_outcome,
             "abort": self._on_abort,
         }
         handler = handlers.get(message["type"])
@@ -369,6 +425,12 @@ class Endpoint:
         if self._reason is not None:
             self._disconnect()
 
+    def _on_outcome(self, message: Message) -> None:
+        outcome = message.get("outcome")
+        if not self._awaits_outcome or not isinstance(outcome, dict):
+            raise ProtocolError("it sent 'outcome' out of turn")
+        self._outcome = outcome
+
     def _on_abort(self, message: Message) -> None:
         reason = message.get("reason")
         if not isinstance(reason, dict):
@@ -376,6 +438,9 @@ class Endpoint:
         self.loop.fail(PeerAbortError(reason))
 
     # Reports
+
+    def _view(self) -> Event:
+        return {"own": self._report(), "peer": self._peer_report}
 
     def _send_report(self) -> None:
         if self._sent_report is None:

@@ -66,6 +66,12 @@ class NetworkError(SessionError):
     kind = "network"
 
 
+class StallError(SessionError):
+    """No byte moved for as long as the user allows."""
+
+    kind = "stalled"
+
+
 class IntegrityError(SessionError):
     """What arrived is not what was sent; *direction* is that of the data, None for a message."""
 

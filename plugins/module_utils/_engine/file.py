@@ -26,11 +26,9 @@ from typing import Any, Callable, Dict, Optional, Tuple
 from .command import SIGPIPE_STATUS
 from .errors import CommandError
 from .loop import Loop
-from .specification import FileSpec, Specification
+from .specification import ERROR_STATUS, FileSpec, Specification
 from .text import to_bytes
 
-#: The status of a file that could not be read or written.
-ERROR_STATUS = 1
 #: Bytes that are moved at once: what an unprivileged process may have in a pipe.
 BLOCK_SIZE = 1 << 20
 #: Linux moves at most some bytes less than 2 GiB in one call.

@@ -24,7 +24,10 @@ View = Dict[str, Any]
 _SENDER = {"input": "local", "output": "remote"}
 #: Kinds of reasons, those nearest to the cause first: what an endpoint knows of itself
 #: comes before what it saw of the other.
-_KINDS = ("command", "system", "login", "connect", "integrity", "protocol", "interrupted", "network", "lost")
+_KINDS = (
+    *("command", "system", "login", "connect", "integrity", "protocol", "interrupted", "stalled"),
+    *("network", "lost"),
+)
 _FIREWALL = "is there a firewall that ends connections?"
 _DAMAGE = "look for what damages data between the two machines, or for somebody who changes it"
 _UNENDED = "did not end when it was told to"
@@ -166,6 +169,7 @@ def _reason_failure(reason: Report, reports: Dict[str, Report], scene: Scene) ->
         "lost": f"{peer} was lost: {text}",
         "protocol": f"{peer} broke the protocol: {text}",
         "login": f"{'the helper on ' + scene.hosts[PEER[side]] if scene.is_task else 'the login'} {text}",
+        "stalled": f"{text}; see what {_all_commands(scene)} wait for, or raise stall_timeout",
         "network": f"{text}, as {endpoint} saw it; {_FIREWALL}",
     }
     if kind == "command":
@@ -175,6 +179,10 @@ def _reason_failure(reason: Report, reports: Dict[str, Report], scene: Scene) ->
     if kind == "integrity":
         return f"{_changed(reason, scene)}: {text}; {_DAMAGE}"
     return sentences[kind]
+
+
+def _all_commands(scene: Scene) -> str:
+    return " and ".join(scene.command(role) for role in ROLES if role in scene.commands)
 
 
 def _missing_report(local: View, remote: View, scene: Scene) -> Optional[str]:

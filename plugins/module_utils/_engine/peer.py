@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import Any, Callable
+from typing import Any, Callable, Dict
 
 from .control import ControlReader, ControlWriter, Message
 from .errors import IntegrityError, PeerLostError, ProtocolError, SessionError
 from .loop import READ, WRITE, Loop
 from .proving import Proven
 
-#: Seconds without a message of ours after which the peer gets a heartbeat.
+#: Seconds between two heartbeats.
 HEARTBEAT = 5.0
 #: Seconds of silence after which the peer is lost: some heartbeats, and TCP's
 #: retransmissions after a link that was down for a few seconds.
@@ -27,7 +27,8 @@ class Peer:
     """The proven peer at the other end of *proven*.
 
     `on_message` gets each message but heartbeats, and may raise ProtocolError. `on_lost`
-    gets the error that ended the connection, once. Both may be replaced at any time.
+    gets the error that ended the connection, once. `pulse` gives the fields of our heartbeats. All
+    three may be replaced at any time. `heartbeat` is the peer's last one.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class Peer:
         self.connection = proven
         self.on_message = on_message
         self.on_lost = on_lost
+        self.pulse: Callable[[], Dict[str, Any]] = dict
+        self.heartbeat: Message = {}
         self._loop = loop
         self._stream = proven.stream
         proven.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -50,8 +53,11 @@ class Peer:
         #: Whether it was neither closed nor lost.
         self.is_open = True
         self._has_ended = False
-        self._heard = self._sent = time.monotonic()
-        self._timer = loop.after(HEARTBEAT, self._beat)
+        self._heard = time.monotonic()
+        self._timers = {
+            "beat": loop.after(HEARTBEAT, self._beat),
+            "silence": loop.after(SILENCE, self._expect),
+        }
         self._watch()
         if self._stream.has_arrived:
             loop.call_soon(lambda: self._step(READ))
@@ -59,7 +65,6 @@ class Peer:
     def send(self, type: str, **fields: Any) -> None:
         if not self.is_open:
             return
-        self._sent = time.monotonic()
         frame = self._writer.frame(dict(fields, type=type))
         self._attempt(lambda: self._stream.send(frame))
 
@@ -70,7 +75,7 @@ class Peer:
         """
         self.on_message = lambda message: None
         self.on_lost = lambda error: on_ended()
-        self._timer.cancel()
+        self._cancel_timers()
         if self.is_open:
             self._attempt(self._stream.finish)
         else:
@@ -79,7 +84,7 @@ class Peer:
     def close(self) -> None:
         if self.is_open:
             self.is_open = False
-            self._timer.cancel()
+            self._cancel_timers()
             self._loop.unwatch(self._stream.sock.fileno())
             self._stream.close()
 
@@ -116,16 +121,25 @@ class Peer:
     def _hear(self, data: bytes) -> None:
         self._heard = time.monotonic()
         for message in self._reader.receive(data):
-            if message["type"] != "heartbeat":
+            if message["type"] == "heartbeat":
+                self.heartbeat = message
+            else:
                 self.on_message(message)
 
     def _beat(self) -> None:
-        self._timer = self._loop.after(HEARTBEAT, self._beat)
-        now = time.monotonic()
-        if now - self._heard > SILENCE:
+        self._timers["beat"] = self._loop.after(HEARTBEAT, self._beat)
+        self.send("heartbeat", **self.pulse())
+
+    def _expect(self) -> None:
+        left = self._heard + SILENCE - time.monotonic()
+        if left > 0:
+            self._timers["silence"] = self._loop.after(left, self._expect)
+        else:
             self._lose(PeerLostError(f"it has been silent for {SILENCE:.0f} s"))
-        elif now - self._sent >= HEARTBEAT / 2:
-            self.send("heartbeat")
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
 
     def _lose(self, error: SessionError) -> None:
         if self.is_open:

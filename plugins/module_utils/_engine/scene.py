@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, FrozenSet, NamedTuple, Optional
+from typing import Any, Dict, FrozenSet, NamedTuple, Optional
 
 #: The other side of each.
 PEER = {"local": "remote", "remote": "local"}
@@ -23,6 +23,15 @@ class Scene(NamedTuple):
     ports: Optional[str] = None
     files: FrozenSet[str] = frozenset()
     is_task: bool = True
+
+    def dump(self) -> Dict[str, Any]:
+        """As JSON's types."""
+        return dict(self._asdict(), files=sorted(self.files))
+
+    @classmethod
+    def load(cls, data: Dict[str, Any]) -> Scene:
+        """The inverse of `dump`."""
+        return cls(**dict(data, files=frozenset(data["files"])))
 
     def command(self, role: str) -> str:
         host = self.hosts["remote" if role == "remote" else "local"]

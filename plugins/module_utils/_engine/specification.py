@@ -33,6 +33,10 @@ class CommandSpec(NamedTuple):
     chdir: Optional[str] = None
 
 
+#: The status of a file that could not be read or written.
+ERROR_STATUS = 1
+
+
 class FileSpec(NamedTuple):
     """A local file in the place of a command. *role* is input or output; *descriptor* is open for
     reading or for writing. *accept_rc* is that of a command: only its 141 has a meaning.
@@ -62,7 +66,8 @@ class Specification(NamedTuple):
 
     *block_size* is in bytes, for every read of a command; *rate_limit* in bytes per second, for
     each direction. *checksum* is the name of a hash, for each direction. *identity* is there if the
-    session is encrypted.
+    session is encrypted. *stall_timeout* is in seconds without a byte, for the local side, None for ever.
+    *is_detached*: the remote side waits for the outcome that the local side is given.
     """
 
     side: Side
@@ -79,6 +84,8 @@ class Specification(NamedTuple):
     rate_limit: Optional[int] = None
     checksum: Optional[str] = None
     identity: Optional[Identity] = None
+    stall_timeout: Optional[float] = None
+    is_detached: bool = False
 
     @property
     def is_pumped(self) -> bool:

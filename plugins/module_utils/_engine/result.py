@@ -6,18 +6,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Dict, Mapping, NamedTuple, Optional
 
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine import paths
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.file import ERROR_STATUS
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import PEER, Scene
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import ROLES
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.text import printable
+from . import paths
+from .judge import Verdict, judge, mirrored
+from .scene import PEER, Scene
+from .specification import ERROR_STATUS, ROLES
+from .text import printable
 
-View = dict[str, Any]
+View = Dict[str, Any]
+Result = Dict[str, Any]
 
 
 def as_given(command: Any) -> Any:
@@ -30,16 +29,16 @@ def as_given(command: Any) -> Any:
 def one_line(command: Any) -> str:
     """A command as one text, for a sentence."""
     shown = as_given(command)
-    return shown if isinstance(shown, str) else shlex.join(shown)
+    return shown if isinstance(shown, str) else " ".join(map(shlex.quote, shown))
 
 
 def build_result(
     local: View, remote: View, verdict: Verdict, scene: Scene, commands: Mapping[str, Any], began: datetime
-) -> dict[str, Any]:
-    """The task's result. *commands* are as the user gave them, and paths of files; *began* is by
-    the local clock."""
+) -> Result:
+    """The task's result. *commands* are as the user gave them, and paths of files; *began* is by the
+    clock of this machine."""
     reports = {**local["own"]["commands"], **remote["own"]["commands"]}
-    result: dict[str, Any] = {
+    result: Result = {
         "changed": bool(reports),
         "failed": verdict.failure is not None,
         "msg": verdict.failure or "",
@@ -56,7 +55,7 @@ def build_result(
     return result
 
 
-def build_preflight_result(local: View, remote: View, verdict: Verdict, scene: Scene) -> dict[str, Any]:
+def build_preflight_result(local: View, remote: View, verdict: Verdict, scene: Scene) -> Result:
     """The task's result in check mode."""
     way = _way(local, remote, scene)
     if verdict.failure is not None:
@@ -64,7 +63,7 @@ def build_preflight_result(local: View, remote: View, verdict: Verdict, scene: S
     return {"changed": True, "rc": 0, "msg": f"Would run: {way['path']['summary']}", **way}
 
 
-def _way(local: View, remote: View, scene: Scene) -> dict[str, Any]:
+def _way(local: View, remote: View, scene: Scene) -> Result:
     """The path that was found; else all that was tried."""
     path = find_path(local, remote)
     if path is not None:
@@ -73,7 +72,7 @@ def _way(local: View, remote: View, scene: Scene) -> dict[str, Any]:
     return {"paths_tried": tried} if tried else {}
 
 
-def find_path(local: View, remote: View) -> dict[str, Any] | None:
+def find_path(local: View, remote: View) -> Optional[Result]:
     """The path as the connecting side saw it: the listening one may be behind address translation.
     The time is the remote side's: the local one waits for the login too."""
     seen = {"local": local["own"]["path"], "remote": remote["own"]["path"]}
@@ -86,16 +85,52 @@ def find_path(local: View, remote: View) -> dict[str, Any] | None:
     return {**connector, "seconds": seconds, **measured}
 
 
-def with_failed_file(result: dict[str, Any], failure: str, words: str) -> dict[str, Any]:
-    """*result*, after the output file alone failed; *words* are what there is of a stderr."""
-    output = {**result["output"], "rc": ERROR_STATUS, "stderr": words}
-    return {**result, "failed": True, "msg": failure, "rc": ERROR_STATUS, "output": output}
+def skipped_result(reason: str, *, is_check: bool = False) -> Result:
+    """The task's result when there is nothing to do."""
+    did = "Would not run" if is_check else "Did not run"
+    msg = f"{did}, since {reason}"
+    return {"changed": False, "rc": 0, "msg": msg, "stdout": f"skipped, since {reason}"}
+
+
+class Outcome(NamedTuple):
+    """What only the local side knows of a session: *failure* is a sentence if it failed there,
+    *file_error* what the system said if that was by the output file alone, *backup_file* the path
+    under which the old one was kept."""
+
+    failure: Optional[str] = None
+    file_error: Optional[str] = None
+    backup_file: Optional[str] = None
+
+
+def with_outcome(result: Result, outcome: Outcome) -> Result:
+    """*result*, which was a success so far."""
+    if outcome.backup_file is not None:
+        result = dict(result, backup_file=outcome.backup_file)
+    if outcome.failure is not None:
+        result = dict(result, failed=True, msg=outcome.failure)
+    if outcome.file_error is not None:
+        output = dict(result["output"], rc=ERROR_STATUS, stderr=outcome.file_error)
+        result = dict(result, rc=ERROR_STATUS, output=output)
+    return result
+
+
+def build_detached_result(view: View, task: Mapping[str, Any], began: datetime) -> Result:
+    """The result of a detached session, from the remote side's view alone. *task* has the scene, as it
+    was dumped, and the commands."""
+    scene, local = Scene.load(task["scene"]), mirrored(view)
+    result = build_result(local, view, judge(local, view, scene), scene, task["commands"], began)
+    if result["failed"]:
+        return result
+    if view["outcome"] is None:
+        failure = f"the {scene.endpoint('local')} never said what had become of the session"
+        return with_outcome(result, Outcome(failure))
+    return with_outcome(result, Outcome(**view["outcome"]))
 
 
 def _of_commands(
     reports: Mapping[str, Any], verdict: Verdict, commands: Mapping[str, Any], scene: Scene
-) -> dict[str, Any]:
-    result: dict[str, Any] = {}
+) -> Result:
+    result: Result = {}
     stderr = []
     for role in ROLES:
         if role in reports:
@@ -119,7 +154,7 @@ def _of_commands(
     return result
 
 
-def _byte_counts(local: View, remote: View) -> dict[str, Any]:
+def _byte_counts(local: View, remote: View) -> Result:
     """What arrived, where that is known: of a broken stream more may have been sent."""
     counts = {}
     for name, direction, reader in (
@@ -131,7 +166,7 @@ def _byte_counts(local: View, remote: View) -> dict[str, Any]:
     return counts
 
 
-def _checksums(local: View, remote: View) -> dict[str, Any]:
+def _checksums(local: View, remote: View) -> Result:
     """That of each direction whose two ends had one, None unless it is the same."""
     checksums = {}
     for name, direction in (("checksum_sent", "input"), ("checksum_received", "output")):
@@ -142,6 +177,6 @@ def _checksums(local: View, remote: View) -> dict[str, Any]:
     return checksums
 
 
-def _times(began: datetime) -> dict[str, str]:
+def _times(began: datetime) -> Result:
     end = datetime.now()
     return {"start": str(began), "end": str(end), "delta": str(end - began)}
