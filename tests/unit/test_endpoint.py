@@ -103,6 +103,17 @@ def test_a_peer_that_only_has_nothing_to_say_is_not_lost(stage: Stage, side: str
     assert is_running(played.endpoint.process.pid)
 
 
+@SIDES
+def test_when_the_peer_is_lost_it_is_known_what_was_moved_until_then(stage: Stage, side: str) -> None:
+    writer = sh("printf payload; sleep 60")
+    played = stage.meet(side, {"input": writer, "remote": writer, "output": sh("cat")}, "local")
+    written = "input" if side == "local" else "output"
+    data = played.data[0 if side == "local" else 1]
+    assert data.recv(7, socket.MSG_WAITALL) == b"payload"
+    played.control.sock.close()
+    assert played.view()["directions"][written]["bytes"] == 7
+
+
 @PARTS
 def test_when_the_peer_is_lost_a_reader_sees_an_error(stage: Stage, side: str, listen: str) -> None:
     """Here the reader is the test, at the other end of the data connection."""

@@ -507,6 +507,7 @@ class Endpoint:
 
     def _disconnect(self) -> None:
         for end in self._ends:
+            end.break_off()  # and count: what is disconnected counts no more
             end.connection.disconnect()
 
     def _run_aborting(self, condition: Callable[[], bool]) -> None:
