@@ -2,15 +2,17 @@
 # make test    every check; as root, for it makes hosts out of network namespaces
 # make lint, make sanity, make unit, make integration: parts of make test
 # make bench   throughput and overhead, printed
+# make fuzz    the property tests with many more examples, for a few minutes
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORE ?= ansible-core>=2.16
 WORKERS ?= 4
+EXAMPLES ?= 2000
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test lint sanity unit integration bench clean
+.PHONY: demo test lint sanity unit integration bench fuzz clean
 
 demo: $(VENV)/core
 	$(BIN)/ansible-playbook playbooks/demo.yml
@@ -33,6 +35,9 @@ unit: $(VENV)/tests
 
 integration: system-packages $(VENV)/tests
 	$(PYTEST) -n $(WORKERS) tests/integration
+
+fuzz: $(VENV)/tests
+	FUZZ_EXAMPLES=$(EXAMPLES) $(PYTEST) -n $(WORKERS) -m hypothesis -v tests/unit
 
 bench: system-packages $(VENV)/tests
 	$(PYTEST) tests/bench

@@ -51,6 +51,7 @@ NOT_RUN = {
     "make sanity": "it is another part of make test",
     "make unit": "it is another part of make test",
     "make bench": "it is another part of make test",
+    "make fuzz": "it is a part of make test, for longer",
     "ansible-playbook dds.socketpipe.install_helper -i inventory --become": "test_helper_role.py runs it",
     "ansible-playbook dds.socketpipe.install_helper -i inventory --become -e helper_state=absent": (
         "test_helper_role.py runs it"

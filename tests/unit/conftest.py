@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import configuration, settings
+from harness.examples import choose_profile
 
 # The collection can be imported only after the conftest files were.
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from harness.by_hand import Stage
     from harness.sessions import Sessions
 
-configuration.set_hypothesis_home_dir(Path(__file__).parents[2] / ".cache" / "hypothesis")
-settings.register_profile("unit", deadline=None, database=None, max_examples=200)
-settings.load_profile("unit")
+choose_profile()
 
 
 @pytest.fixture

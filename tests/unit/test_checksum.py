@@ -13,7 +13,8 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.checksum im
     known_checksums,
     new_checksum,
 )
-from hypothesis import given, settings
+from harness.examples import one_in
+from hypothesis import given
 from hypothesis import strategies as st
 
 #: Those that every Python has.
@@ -26,7 +27,7 @@ def expected(name: str, data: bytes) -> str:
 
 
 @NAMES
-@settings(max_examples=20)
+@one_in(10)
 @given(pieces=st.lists(st.binary(max_size=300), max_size=6))
 def test_the_digest_is_that_of_the_bytes_however_they_are_cut(name: str, pieces: list[bytes]) -> None:
     checksum = new_checksum(name)

@@ -22,6 +22,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.login_words
     unquoted_words,
 )
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.text import to_bytes
+from harness.examples import one_in
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -140,7 +141,7 @@ def test_all_hard_words_together(path: str) -> None:
     assert unquoted_words(arguments(run(path, words))[1:])[2:] == remote
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(one_in(4), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ANY_WORD, min_size=1, max_size=5))
 def test_any_words_come_through_one_shell_and_through_none(path: str, remote: list[str]) -> None:
     words = plain_words(HOST, PORT, remote)

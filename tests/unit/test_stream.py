@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.stream import Stream, plain
+from harness.examples import one_in
 from harness.sockets import reset, tcp_pair
 from harness.tls import LOCAL, REMOTE, stream_pair
 from harness.waiting import wait_until
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 Streams = tuple[Stream, Stream]
@@ -126,7 +127,7 @@ def test_all_that_a_socket_takes_goes_at_once(streams: Streams, data: bytes) -> 
 
 
 @EITHER
-@settings(max_examples=30)
+@one_in(7)
 @given(
     steps=st.lists(
         st.tuples(st.just("send"), st.integers(0, 400_000))

@@ -24,6 +24,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake i
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.stream import Stream, Wrap, plain
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.tls import TlsStream, encrypted
 from cryptography import x509
+from harness.examples import one_in
 from harness.middlebox import Change, CutOffAtRecord, Flip, flipped
 from harness.sessions import Sessions
 from harness.tls import (
@@ -40,7 +41,7 @@ from harness.tls import (
     python_without_ssl,
     split_records,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 TLSv1_2 = ssl.TLSVersion.TLSv1_2
@@ -86,7 +87,7 @@ def drip(line: Line, size: int) -> Carry:
     return carry
 
 
-@settings(max_examples=40)
+@one_in(5)
 @given(
     sent=st.lists(st.tuples(st.booleans(), st.sampled_from(SIZES) | st.integers(0, 70_000)), max_size=8),
     piece=st.integers(50, 70_000),
