@@ -48,6 +48,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.login_words
 )
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.order import Classic
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.paths import attempt_line
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.report import is_view
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.result import (
     Outcome,
     as_given,
@@ -332,7 +333,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 rendezvous.listener.close()
         with self._closing(local_endpoint):
             answer = self._ask_module(self._remote_specification(rendezvous), local_endpoint)
-            if "view" not in answer:
+            if not is_view(answer.get("view"), Side.REMOTE.value, self._directions):
                 return self._without_view(answer)
             remote = answer["view"]
             if remote["own"]["path"] is None:
@@ -487,7 +488,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 local_endpoint.on_ended = lambda: end_after(ANSWER_TIMEOUT)
                 return self._call_module(**self._module_arguments(spec))
         except UnansweredError:
-            return {"view": {"own": {**empty_report(), "path": local_endpoint.path}, "peer": None}}
+            own = {**empty_report(), "side": Side.REMOTE.value, "path": local_endpoint.path}
+            return {"view": {"own": own, "peer": None}}
 
     @property
     def _local_specs(self) -> list[AnySpec]:

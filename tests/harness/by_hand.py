@@ -25,6 +25,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake i
     Purpose,
     Side,
 )
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import empty_report
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import Identity
 
 from harness.processes import state_of
@@ -98,11 +99,17 @@ def accept_unwelcomed(server: socket.socket, side: Side = Side.LOCAL) -> tuple[s
     return sock, machine
 
 
-class Control:
-    """A proven control connection."""
+def report_by_hand(side: Side, **fields: Any) -> dict[str, Any]:
+    """What the endpoint of *side* might report of a session in which nothing happened, but for *fields*."""
+    return {**empty_report(), "side": side.value, **fields}
 
-    def __init__(self, sock: socket.socket, machine: Handshake) -> None:
+
+class Control:
+    """A proven control connection; *side* is the one that the test plays."""
+
+    def __init__(self, sock: socket.socket, machine: Handshake, side: Side) -> None:
         own_key, peer_key = machine.control_keys()
+        self.side = side
         self.sock = sock
         self._writer, self._reader = ControlWriter(own_key), ControlReader(peer_key)
         self._read: list[Message] = []
@@ -112,6 +119,12 @@ class Control:
 
     def say(self, type: str, **fields: Any) -> None:
         self.sock.sendall(self.frame(type, **fields))
+
+    def say_finished(self, **fields: Any) -> dict[str, Any]:
+        """The last word; gives the report."""
+        report = report_by_hand(self.side, **fields)
+        self.say("finished", report=report)
+        return report
 
     def hear(self) -> Message | None:
         """The next message, heartbeats included; None when the endpoint says nothing more."""
@@ -245,7 +258,7 @@ class Stage:
 
     def _keep(self, sock: socket.socket, machine: Handshake) -> Control:
         self._socks.append(sock)
-        return Control(sock, machine)
+        return Control(sock, machine, self._played)
 
     # Both
 
@@ -298,7 +311,7 @@ class Played:
 
     def finish(self) -> None:
         """Say the last that is to be said."""
-        self.control.say("finished", report={})
+        self.control.say_finished()
         self.control.sock.shutdown(socket.SHUT_WR)
 
     def view(self) -> View:

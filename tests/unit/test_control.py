@@ -15,13 +15,15 @@ import pytest
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.command import TAIL_SIZE
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.control import (
     MAX_BODY,
+    MAX_DEPTH,
     ControlReader,
     ControlWriter,
     Message,
 )
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.errors import ProtocolError
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.text import to_text
-from hypothesis import given, settings
+from harness.examples import one_in
+from hypothesis import given
 from hypothesis import strategies as st
 
 KEY = bytes(range(32))
@@ -162,12 +164,49 @@ def test_an_oversized_message_is_refused_when_it_is_announced(length: int) -> No
         b"[" * 100_000,
         b'{"type":' * 100_000,
         b'{"type":"go","number":' + b"9" * 100_000 + b".",
+        b'{"type":"go","number":' + b"9" * 21 + b"}",
+        b'{"type":"go","number":-' + b"9" * 100_000 + b"}",
+        b'{"type":"go","number":NaN}',
+        b'{"type":"go","number":-Infinity}',
+        b'{"type":"go","number":1e999}',
+        b'{"type":"go","number":[-1E999]}',
+        b'{"type":"\\ud8"}',
+        b'{"type":1,"type":2}',
     ],
     ids=lambda body: repr(bytes(body[:24])),
 )
 def test_what_is_no_object_with_a_type_is_refused_though_it_verifies(body: bytes) -> None:
     with pytest.raises(ProtocolError, match="not a JSON object with a type"):
         ControlReader(KEY).receive(forge(body))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"type":"go","number":' + b"9" * 20 + b"}", {"type": "go", "number": 10**20 - 1}),
+        (b'{"type":"go","type":"stop"}', {"type": "stop"}),
+        (b'{"type":1,"type":"stop"}', {"type": "stop"}),
+        (b'{"type":"\\ud800"}', {"type": "\ud800"}),
+        (b' {"type" : "" }\n', {"type": ""}),
+    ],
+    ids=["twenty digits", "two types", "the latter is one", "half a character", "blanks"],
+)
+def test_odd_but_readable(body: bytes, message: Message) -> None:
+    assert ControlReader(KEY).receive(forge(body)) == [message]
+
+
+def nested(depth: int, begin: bytes, end: bytes) -> bytes:
+    """An object that nests *depth* deep, itself included."""
+    return b'{"type":"go","x":' + begin * (depth - 1) + b"0" + end * (depth - 1) + b"}"
+
+
+@pytest.mark.parametrize(("begin", "end"), [(b"[", b"]"), (b'{"x":', b"}")], ids=["lists", "objects"])
+def test_what_nests_deeper_than_any_message_is_refused(begin: bytes, end: bytes) -> None:
+    """Else it depends on the Python whether there is stack enough to write it again."""
+    ControlReader(KEY).receive(forge(nested(MAX_DEPTH - 1, begin, end)))
+    for depth in (MAX_DEPTH, 100, 900, 5_000, 100_000):
+        with pytest.raises(ProtocolError):
+            ControlReader(KEY).receive(forge(nested(depth, begin, end)))
 
 
 def test_the_longest_message_passes_and_one_byte_more_is_not_sent() -> None:
@@ -189,8 +228,9 @@ def test_a_report_with_full_tails_fits_into_a_message(byte: bytes) -> None:
 
 # Properties
 
+_finite = st.floats(allow_nan=False, allow_infinity=False)
 _json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.integers(-(10**20) + 1, 10**20 - 1) | _finite | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=10,
 )
@@ -199,7 +239,7 @@ _messages = st.builds(
 )
 
 
-@settings(max_examples=40)
+@one_in(5)
 @given(messages=st.lists(_messages, max_size=5), data=st.data())
 def test_any_message_is_read_as_it_was_written_however_it_is_cut(
     messages: list[Any], data: st.DataObject
@@ -227,6 +267,42 @@ def test_arbitrary_bytes_raise_nothing_but_protocol_errors(chunks: list[bytes], 
     assert all(message == {"type": "go"} for message in read)
 
 
+@st.composite
+def _tampered_frames(draw: st.DrawFn) -> bytes:
+    """Good frames after somebody on the way has cut, changed, repeated, left out or added something."""
+    pieces = frames(*MESSAGES, *draw(st.lists(_messages, max_size=2)))
+    for _time in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(pieces) - 1))
+        place = draw(st.integers(0, len(pieces[at])))
+        change = draw(st.sampled_from(["cut", "repeat", "drop", "add", "flip"]))
+        if change == "cut":
+            pieces[at] = pieces[at][:place]
+        elif change == "repeat":
+            pieces.insert(draw(st.integers(0, len(pieces))), pieces[at])
+        elif change == "drop":
+            pieces[at] = b""
+        elif change == "add":
+            pieces[at] = pieces[at][:place] + draw(st.binary(max_size=40)) + pieces[at][place:]
+        elif place < len(pieces[at]):
+            flipped = pieces[at][place] ^ draw(st.integers(1, 255))
+            pieces[at] = pieces[at][:place] + bytes([flipped]) + pieces[at][place + 1 :]
+    return b"".join(pieces)
+
+
+@given(stream=_tampered_frames(), data=st.data())
+def test_of_a_tampered_stream_only_what_came_before_is_read(stream: bytes, data: st.DataObject) -> None:
+    """In order and without a gap, from the first message on, however the stream is cut."""
+    reader = ControlReader(KEY)
+    read: list[Message] = []
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    try:
+        for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+            read += reader.receive(stream[start:end])
+    except ProtocolError:
+        pass
+    assert b"".join(frames(*read)) == stream[: sum(map(len, frames(*read)))]
+
+
 @given(body=st.binary(max_size=300) | _json.map(lambda value: json.dumps(value).encode()))
 def test_any_body_that_verifies_gives_a_message_with_a_type_or_a_protocol_error(body: bytes) -> None:
     try:
@@ -234,6 +310,7 @@ def test_any_body_that_verifies_gives_a_message_with_a_type_or_a_protocol_error(
     except ProtocolError:
         return
     assert [type(message["type"]) for message in messages] == [str]
+    frames(*messages)  # and can be sent again
 
 
 def test_a_peer_that_never_ends_a_message_fills_no_memory() -> None:
@@ -252,3 +329,27 @@ def test_a_peer_that_never_ends_a_message_fills_no_memory() -> None:
             assert tracemalloc.get_traced_memory()[0] < BOUND
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("piece", [b"[],", b"{},"], ids=["lists", "objects"])
+def test_the_fullest_message_takes_no_more_than_a_known_multiple_of_its_length(piece: bytes) -> None:
+    """Python's objects are larger than what stands for them in JSON; these by most."""
+    frame = forge(b'{"type":"go","x":[' + piece * (1 << 16) + b"0]}")
+    reader = ControlReader(KEY)
+    tracemalloc.start()
+    try:
+        reader.receive(frame)
+        assert tracemalloc.get_traced_memory()[1] < 40 * len(frame)
+    finally:
+        tracemalloc.stop()
+
+
+@given(lengths=st.lists(st.integers(0, 400), min_size=1, max_size=8), piece=st.integers(1, 500))
+def test_no_message_that_is_whole_is_held_back(lengths: list[int], piece: int) -> None:
+    sent = frames(*({"type": "x" * length} for length in lengths))
+    stream = b"".join(sent)
+    reader, given_out = ControlReader(KEY), 0
+    for start in range(0, len(stream), piece):
+        given_out += len(reader.receive(stream[start : start + piece]))
+        arrived = min(start + piece, len(stream))
+        assert given_out == sum(len(b"".join(sent[: at + 1])) <= arrived for at in range(len(sent)))

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Side
 from harness import by_hand
-from harness.by_hand import Stage
+from harness.by_hand import Stage, report_by_hand
 from harness.processes import is_running
 from harness.sessions import Words
 from harness.sockets import TIMEOUT, read_to_the_end, reset
@@ -52,7 +53,11 @@ PARTS = pytest.mark.parametrize(("side", "listen"), by_hand.PARTS)
         ("local", {"type": "finished"}, "its report is not a report"),
         ("local", {"type": "finished", "report": "x"}, "its report is not a report"),
         ("local", {"type": "abort"}, "it aborts without a reason"),
+        ("local", {"type": "finished", "report": {}}, "its report is not a report"),
+        ("remote", {"type": "finished", "report": report_by_hand(Side.REMOTE)}, "its report is not a report"),
         ("local", {"type": "abort", "reason": "x"}, "it aborts without a reason"),
+        ("local", {"type": "abort", "reason": {"text": "x"}}, "it aborts without a reason"),
+        ("remote", {"type": "abort", "reason": {"kind": "whim", "text": "x"}}, "it aborts without a reason"),
     ],
 )  # fmt: skip
 def test_a_peer_that_breaks_a_rule_ends_the_session(
@@ -174,6 +179,13 @@ def test_a_command_that_has_read_everything_may_work_on_in_silence(stage: Stage,
 # The outcome of a detached session
 
 
+@pytest.mark.parametrize("outcome", [None, [], "lost", {"failure": 3}, {"backup_file": "\ud800"}])
+def test_what_is_no_outcome_ends_the_session(stage: Stage, outcome: Any) -> None:
+    played = stage.meet("remote", FILTER, "local", detached=True)
+    played.control.say("outcome", outcome=outcome)
+    assert played.reason() == {"kind": "protocol", "text": "its outcome is not an outcome"}
+
+
 def test_the_outcome_is_asked_for_when_both_reports_are_there_however_long_it_takes(stage: Stage) -> None:
     patience = {"peer.HEARTBEAT": 0.05, "peer.SILENCE": 0.3}
     played = stage.meet(
@@ -181,9 +193,9 @@ def test_the_outcome_is_asked_for_when_both_reports_are_there_however_long_it_ta
     )
     played.control.say("read", direction="input", whole=True)
     report = played.control.hear_until("finished")["report"]
-    played.control.say("finished", report=report)
+    peers = played.control.say_finished()
     asked = played.endpoint.wait_for("reported")
-    assert asked["view"] == {"own": report, "peer": report}
+    assert asked["view"] == {"own": report, "peer": peers}
     played.exchange_heartbeats(20)
     played.endpoint.conclude(failure="no room")
     assert played.control.hear_until("outcome")["outcome"] == {"failure": "no room"}
@@ -233,10 +245,10 @@ def test_a_session_by_the_book_as_the_local_side_plays_it(stage: Stage, listen: 
         "output": {"state": "finished", "bytes": 5, "digest": None},
     }
     assert report["commands"]["output"]["stdout"] == "reply"
-    played.control.say("finished", report={"by": "hand"})
+    peers = played.control.say_finished(strangers=7)
     assert played.control.hear() is None
     played.control.sock.close()
-    assert played.endpoint.wait_ended() == {"own": report, "peer": {"by": "hand"}}
+    assert played.endpoint.wait_ended() == {"own": report, "peer": peers}
 
 
 def test_no_report_before_the_reader_at_the_other_side_has_ended(stage: Stage) -> None:

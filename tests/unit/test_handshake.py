@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -402,3 +403,114 @@ def test_arbitrary_bytes_raise_nothing_but_handshake_errors(chunks: list[bytes],
             pass
         assert not machine.done
         assert len(machine.take()) <= max(SIZES.values())
+
+
+#: All that was ever said between the two sides: for each purpose, whichever side connects, by message.
+TRANSCRIPTS = {
+    (purpose, side): messages(connector(side=side, purpose=purpose), listener(side=side.peer))
+    for purpose in Purpose
+    for side in Side
+}
+_said = st.sampled_from([data for said in TRANSCRIPTS.values() for data in said.values()])
+_side = st.sampled_from(Side)
+
+
+@st.composite
+def _forgeries(draw: st.DrawFn) -> bytes:
+    """What somebody can send who has heard everything and does not know the key: pieces of what was said
+    in any order, cut, changed, and mixed with bytes of his own."""
+    pieces = []
+    for piece in draw(st.lists(_said | st.binary(max_size=90), min_size=1, max_size=5)):
+        start = draw(st.integers(0, len(piece)) | st.just(0))
+        kept = bytearray(piece[start : draw(st.integers(start, len(piece)) | st.just(len(piece)))])
+        if kept and draw(st.booleans()):
+            kept[draw(st.integers(0, len(kept) - 1))] ^= draw(st.integers(1, 255))
+        pieces.append(bytes(kept))
+    return b"".join(pieces)
+
+
+@st.composite
+def _machines(draw: st.DrawFn) -> Handshake:
+    """One of either role, side and purpose, with a fresh nonce."""
+    side = draw(_side)
+    if draw(st.booleans()):
+        return listener(side=side, nonce=draw(st.binary(min_size=32, max_size=32)))
+    purpose = draw(st.sampled_from(Purpose))
+    return connector(side=side, purpose=purpose, nonce=draw(st.binary(min_size=32, max_size=32)))
+
+
+def fed(machine: Handshake, stream: bytes, sizes: list[int]) -> bytes:
+    """What *machine* says while it is given *stream*, in reads of *sizes*, until it has enough."""
+    said, at, count = machine.take(), 0, 0
+    while machine.wanted and at < len(stream):
+        size = min(machine.wanted, sizes[count % len(sizes)])
+        count += 1
+        machine.receive(stream[at : at + size])
+        at += size
+        said += machine.take()
+    return said
+
+
+@given(machine=_machines(), stream=_forgeries(), sizes=st.lists(st.integers(1, 80), min_size=1, max_size=5))
+def test_nobody_without_the_key_passes_or_raises_anything_but_a_handshake_error(
+    machine: Handshake, stream: bytes, sizes: list[int]
+) -> None:
+    """Replayed, reflected, spliced or cut: *machine* has a nonce that none of it was said to."""
+    try:
+        fed(machine, stream, sizes)
+    except HandshakeError:
+        pass
+    assert not machine.done
+    assert machine.bytes_received <= sum(SIZES.values())
+    # The listener's whole part at most, never a connector's proof.
+    assert machine.bytes_sent in ({48} if isinstance(machine, ConnectorHandshake) else {0, 80})
+
+
+@given(side=_side, purpose=st.sampled_from(Purpose), stream=_forgeries(), whose=st.integers(0, 1))
+def test_a_machine_that_repeats_its_nonce_passes_only_who_repeats_the_other_ones_words(
+    side: Side, purpose: Purpose, stream: bytes, whose: int
+) -> None:
+    """Not what happens, but the strongest replay there can be."""
+    said = TRANSCRIPTS[purpose, side]
+    machine: Handshake = (connector(side=side, purpose=purpose), listener(side=side.peer))[whose]
+    names = (["ANSWER", "WELCOME"], ["HELLO", "PROOF"])[whose]
+    try:
+        fed(machine, stream, [80])
+    except HandshakeError:
+        pass
+    if machine.done and whose == 0:
+        assert stream.startswith(b"".join(said[name] for name in names))
+    elif machine.done:
+        # To a listener any purpose may come.
+        transcripts = [TRANSCRIPTS[purpose, side] for purpose in Purpose]
+        assert any(stream.startswith(one["HELLO"] + one["PROOF"]) for one in transcripts)
+
+
+@given(side=_side, purpose=st.sampled_from(Purpose), sizes=st.lists(st.integers(1, 80), min_size=1))
+def test_two_machines_meet_however_their_words_are_cut(
+    side: Side, purpose: Purpose, sizes: list[int]
+) -> None:
+    one, other = connector(side=side, purpose=purpose), listener(side=side.peer)
+    on_the_way = {one: b"", other: b""}
+    while not (one.done and other.done):
+        for sender, receiver in ((one, other), (other, one)):
+            on_the_way[receiver] += sender.take()
+            count = min(receiver.wanted, sizes[one.bytes_received % len(sizes)])
+            data, on_the_way[receiver] = on_the_way[receiver][:count], on_the_way[receiver][count:]
+            if data:
+                receiver.receive(data)
+    assert set(on_the_way.values()) == {b""}
+    assert one.control_keys() == other.control_keys()[::-1]
+
+
+def test_a_machine_holds_no_more_than_a_message() -> None:
+    """Whoever sends byte by byte, and stops before the last, is waited for with little."""
+    machines = [listener(nonce=None) for _number in range(1000)]
+    tracemalloc.start()
+    try:
+        for machine in machines:
+            for at in range(SIZES["HELLO"] - 1):
+                machine.receive(GOOD["HELLO"][at : at + 1])
+        assert tracemalloc.get_traced_memory()[0] < 1000 * 4 * SIZES["HELLO"]
+    finally:
+        tracemalloc.stop()

@@ -22,7 +22,7 @@ LAYERS = [
     # pure: no socket, no process, no clock
     [
         *["errors", "text", "words", "checksum", "handshake", "specification", "control"],
-        *["scene", "paths", "judge", "result", "identities", "version", "order", "arguments"],
+        *["scene", "report", "paths", "judge", "result", "identities", "version", "order", "arguments"],
         *["login_words"],
     ],
     # I/O: one thing each

@@ -396,6 +396,14 @@ def test_a_direction_that_one_end_does_not_know_fails(direction: str, side: str)
     assert failure(session) is not None
 
 
+@pytest.mark.parametrize(("role", "command"), [("input", INPUT), ("remote", REMOTE), ("output", OUTPUT)])
+def test_a_command_that_nobody_speaks_of_is_no_success(role: str, command: str) -> None:
+    """Though its streams are said to be whole."""
+    session = Session()
+    del (session.remote if role == "remote" else session.local)["commands"][role]
+    assert failure(session) == f"nothing is known of how the {command} ended"
+
+
 # A reader that ends early
 
 

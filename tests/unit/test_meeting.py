@@ -21,6 +21,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake i
     HELLO_SIZE,
     PROOF_SIZE,
     Purpose,
+    Side,
 )
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import PEER
@@ -192,7 +193,7 @@ def test_a_connector_takes_nothing_for_proven_before_its_proof_is_known_to_be_ri
         sock.recv(1)
     sock.settimeout(TIMEOUT)
     sock.sendall(machine.take())
-    assert Control(sock, machine).hear() == {"type": "go"}
+    assert Control(sock, machine, Side.REMOTE).hear() == {"type": "go"}
 
 
 def test_the_first_that_is_proven_counts_not_the_first_that_was_reached(stage: Stage) -> None:
@@ -240,7 +241,7 @@ def test_an_abort_right_behind_go_is_an_abort(stage: Stage) -> None:
     control = stage.accept(Purpose.CONTROL)
     reason = {"kind": "interrupted", "text": "it was ended by SIGINT"}
     control.sock.sendall(control.frame("go") + control.frame("abort", reason=reason))
-    control.say("finished", report={})
+    control.say_finished()
     control.sock.shutdown(socket.SHUT_WR)
     assert endpoint.wait_ended()["own"]["reason"] == {**reason, "by": "peer"}
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Side
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict
 from harness import by_hand
-from harness.by_hand import Control, Stage
+from harness.by_hand import Control, Stage, report_by_hand
 from harness.sessions import Sessions, Words
 from harness.streams import sh
 
@@ -89,7 +90,7 @@ def test_as_the_local_side_plays_it(stage: Stage, listen: str) -> None:
         control.say("echo", number=number)
     report = finish(control)
     assert (report["commands"], report["directions"]) == ({}, {})
-    assert stage.endpoint.wait_ended() == {"own": report, "peer": {"by": "hand"}}
+    assert stage.endpoint.wait_ended() == {"own": report, "peer": report_by_hand(Side.REMOTE, strangers=7)}
 
 
 @pytest.mark.parametrize("listen", ["local", "remote"])
@@ -98,9 +99,9 @@ def test_as_the_remote_side_plays_it(stage: Stage, listen: str) -> None:
     for number in range(PROBES):
         control.say("probe", number=number)
         assert control.hear_until("echo") == {"type": "echo", "number": number}
-    control.say("finished", report={"by": "hand"})
+    report = control.say_finished(strangers=7)
     control.sock.shutdown(1)
-    assert stage.endpoint.wait_ended()["peer"] == {"by": "hand"}
+    assert stage.endpoint.wait_ended()["peer"] == report
 
 
 def test_the_next_probe_waits_for_the_echo_of_the_last(stage: Stage) -> None:
@@ -148,7 +149,7 @@ def test_a_peer_that_goes_away_in_the_middle_is_lost(stage: Stage, side: str, li
 def finish(control: Control) -> dict[str, Any]:
     """What the local endpoint reports, the test's own report being the last word."""
     report: dict[str, Any] = control.hear_until("finished")["report"]
-    control.say("finished", report={"by": "hand"})
+    control.say_finished(strangers=7)
     assert control.hear() is None
     control.sock.close()
     return report

@@ -32,6 +32,7 @@ from .listener import open_listener
 from .login import Login
 from .order import Order, dump_order
 from .progress import Progress
+from .report import is_view
 from .scene import Scene
 from .specification import ROLES, AnySpec, CommandSpec, FileSpec, Identity, Specification
 from .text import printable, to_text
@@ -180,7 +181,7 @@ class ProvenCall(_Call):
     def _on_line(self, line: bytes) -> None:
         if self._key in line:
             return  # a terminal on the way echoes the order
-        event = _parse_event(line)
+        event = _parse_event(line, _directions(self._call))
         if event is None:
             self._pass_on(to_text(line))
         elif event["event"] == "ended":
@@ -343,12 +344,12 @@ def _identities() -> Mapping[Side, Identity]:
         raise SessionError(f"-e needs the Python library cryptography on this machine: {error}") from None
 
 
-def _parse_event(line: bytes) -> Optional[View]:
+def _parse_event(line: bytes, directions: List[str]) -> Optional[View]:
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(event, dict) or "event" not in event:
         return None
-    has_view = isinstance(event.get("view"), dict) and {"own", "peer"} <= set(event["view"])
-    return event if event["event"] != "ended" or has_view else None
+    is_whole = event["event"] != "ended" or is_view(event.get("view"), "remote", directions)
+    return event if is_whole else None

@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from typing import Any, Dict, List, Optional
+import math
+from typing import Any, Dict, Iterable, List, Optional
 
 from .errors import ProtocolError
 
@@ -20,6 +21,10 @@ Message = Dict[str, Any]
 
 #: A report with four full tails, each byte of them escaped to six, stays under this.
 MAX_BODY = 4 << 20
+#: How deep a body may nest; a report has five levels.
+MAX_DEPTH = 16
+#: Digits of a whole number: of more, nobody counts as many bytes.
+MAX_DIGITS = 20
 _LENGTH_SIZE = 4
 _MAC_SIZE = 32
 
@@ -89,9 +94,40 @@ class ControlReader:
         if not hmac.compare_digest(mac, self._numbered.mac(framed)):
             raise ProtocolError("a control message does not verify under this session's key")
         try:
-            message = json.loads(framed[_LENGTH_SIZE:].decode("ascii"))
+            message = _DECODER.decode(framed[_LENGTH_SIZE:].decode("ascii"))
         except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict) or not isinstance(message.get("type"), str):
             raise ProtocolError("a control message is not a JSON object with a type")
+        if not _is_shallow(message, MAX_DEPTH):
+            raise ProtocolError("a control message nests too deep")
         return message
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits.lstrip("-")) > MAX_DIGITS:
+        raise ValueError
+    return int(digits)
+
+
+def _finite_number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+#: Without NaN and the infinities, which Python takes for numbers, and JSON does not.
+_DECODER = json.JSONDecoder(
+    parse_int=_whole_number, parse_float=_finite_number, parse_constant=_finite_number
+)
+
+
+def _is_shallow(value: Any, levels: int) -> bool:
+    """Whether *value* nests no deeper: what reads it, or writes it again, needs a stack."""
+    inner: Iterable[Any] = ()
+    if isinstance(value, dict):
+        inner = value.values()
+    elif isinstance(value, list):
+        inner = value
+    return levels > 0 and all(_is_shallow(one, levels - 1) for one in inner)

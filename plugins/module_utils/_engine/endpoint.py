@@ -13,7 +13,7 @@ states and the deadlines.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from .command import UNATTENDED, Surroundings
 from .control import Message
@@ -36,6 +36,7 @@ from .handshake import Side
 from .loop import HANGUP, Loop, was_reset
 from .meeting import Meeting, Opened
 from .peer import Peer
+from .report import check_outcome, check_reason, check_report, shown
 from .specification import READER, WRITER, CommandSpec, Specification
 
 #: Seconds from the beginning of an abort after which nobody is waited for any more.
@@ -46,6 +47,8 @@ NETWORK_GRACE = 2.0
 ENDING_TIMEOUT = 3.0
 #: Round trips that a preflight measures.
 PROBES = 5
+#: Characters of a digest: twice those of the longest hash there is.
+LONGEST_DIGEST = 256
 #: splice(2) takes a mark of urgent data for the end.
 _EARLY_END = "the data seemed to end before its end; does its writer send urgent data (MSG_OOB)?"
 #: Seconds that the peer has, after ``abort``, to break its reading ends before ours send RST.
@@ -81,9 +84,9 @@ class Endpoint:
         self._pumped: Dict[str, PumpedReader] = {}
         self.crew = Crew(self.loop, surroundings, self._command_ended)
         self._victims: List[str] = []
-        self._heard: List[str] = []  # types of the messages that come once
+        self._heard: List[Tuple[str, str]] = []  # types of the messages that come once, and about what
         self._reason: Optional[Event] = None
-        self._echoes: List[Any] = []  # numbers of the probes that were answered
+        self._echoes: List[int] = []  # numbers of the probes that were answered
         self._peer_report: Optional[Event] = None
         self._sent_report: Optional[Event] = None
         self._outcome: Optional[Event] = None
@@ -147,7 +150,7 @@ class Endpoint:
     @property
     def _may_start(self) -> bool:
         """The local side says ``start`` when it has all connections, the remote side waits for it."""
-        return self._spec.preflight or self._spec.side is Side.LOCAL or "start" in self._heard
+        return self._spec.preflight or self._spec.side is Side.LOCAL or self._has_heard("start")
 
     def _measure(self, path: Event) -> None:
         if self._spec.side is Side.LOCAL:
@@ -164,7 +167,7 @@ class Endpoint:
         """The remote command first: when it can not be started, nothing local was."""
         if self._spec.side is Side.LOCAL:
             self._tell("start")
-            self.loop.run_until(lambda: "started" in self._heard)
+            self.loop.run_until(lambda: self._has_heard("started"))
         try:
             for spec in self._spec.commands:
                 stdin = _descriptor(self._read_by(spec.role))
@@ -377,65 +380,85 @@ class Endpoint:
         }
         handler = handlers.get(message["type"])
         if handler is None:
-            raise ProtocolError(f"it sent an unknown message, '{message['type']}'")
+            raise ProtocolError(f"it sent an unknown message, '{shown(message['type'])}'")
         handler(message)
 
-    def _on_once(self, message: Message) -> None:
+    def _hear_once(self, message: Message, about: str = "") -> None:
+        """No message comes twice, nor twice *about* the same: what it asks for would have no end."""
         type = message["type"]
-        if type in self._heard or (type == "start" and self._spec.side is Side.LOCAL):
+        if (type, about) in self._heard:
             raise ProtocolError(f"it sent '{type}' out of turn")
-        self._heard.append(type)
+        self._heard.append((type, about))
+
+    def _has_heard(self, type: str) -> bool:
+        return (type, "") in self._heard
+
+    def _on_once(self, message: Message) -> None:
+        if message["type"] == "start" and self._spec.side is Side.LOCAL:
+            raise ProtocolError("it sent 'start' out of turn")
+        self._hear_once(message)
 
     def _on_read(self, message: Message) -> None:
         end = self._writing.get(str(message.get("direction")))
         if end is None:
             raise ProtocolError("it reports on a direction that this side does not write")
+        self._hear_once(message, end.name)
         end.reader_ended(is_whole=message.get("whole") is True)
         if end.state is State.STOPPED:
             self._tell("stop", direction=end.name)
 
     def _on_digest(self, message: Message) -> None:
-        reader = self._pumped.get(str(message.get("direction")))
+        direction, digest = str(message.get("direction")), message.get("digest")
+        reader = self._pumped.get(direction)
         if reader is None or self._spec.checksum is None:
             raise ProtocolError("it sent a digest that this side did not ask for")
-        reader.expect(str(message.get("digest")))
+        if not isinstance(digest, str) or len(digest) > LONGEST_DIGEST:
+            raise ProtocolError("it sent a digest that is none")
+        self._hear_once(message, direction)
+        reader.expect(shown(digest))
 
     def _on_stop(self, message: Message) -> None:
         end = self._reading.get(str(message.get("direction")))
         if end is None or end.state is not State.STOPPED:
             raise ProtocolError("it stops a direction whose reader has not ended early")
+        self._hear_once(message, end.name)
         self.loop.unwatch(end.connection.sock.fileno())
         end.stop()
 
     def _on_probe(self, message: Message) -> None:
         if not self._spec.preflight or self._spec.side is Side.LOCAL:
             raise ProtocolError("it sent 'probe' out of turn")
-        self._tell("echo", number=message.get("number"))
+        self._tell("echo", number=self._number_of(message))
 
     def _on_echo(self, message: Message) -> None:
         if not self._spec.preflight or self._spec.side is Side.REMOTE:
             raise ProtocolError("it sent 'echo' out of turn")
-        self._echoes.append(message.get("number"))
+        self._echoes.append(self._number_of(message))
+
+    def _number_of(self, message: Message) -> int:
+        number = message.get("number")
+        if not isinstance(number, int) or number not in range(PROBES):
+            raise ProtocolError(f"it sent '{message['type']}' without a number from 0 to {PROBES - 1}")
+        self._hear_once(message, str(number))
+        return number
 
     def _on_finished(self, message: Message) -> None:
-        report = message.get("report")
-        if not isinstance(report, dict):
-            raise ProtocolError("its report is not a report")
-        self._peer_report = report
+        self._hear_once(message)
+        peer, directions = self._spec.side.peer.value, self._spec.directions
+        self._peer_report = check_report(message.get("report"), peer, directions)
         if self._reason is not None:
             self._disconnect()
 
     def _on_outcome(self, message: Message) -> None:
-        outcome = message.get("outcome")
-        if not self._awaits_outcome or not isinstance(outcome, dict):
+        if not self._awaits_outcome:
             raise ProtocolError("it sent 'outcome' out of turn")
-        self._outcome = outcome
+        self._hear_once(message)
+        self._outcome = check_outcome(message.get("outcome"))
 
     def _on_abort(self, message: Message) -> None:
-        reason = message.get("reason")
-        if not isinstance(reason, dict):
-            raise ProtocolError("it aborts without a reason")
-        self.loop.fail(PeerAbortError(reason))
+        self._hear_once(message)
+        peer, directions = self._spec.side.peer.value, self._spec.directions
+        self.loop.fail(PeerAbortError(check_reason(message.get("reason"), peer, directions)))
 
     # Reports
 

@@ -15,6 +15,7 @@ import re
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from .paths import no_path
+from .report import KINDS
 from .scene import PEER, Scene
 from .specification import READER, ROLES, WRITER
 
@@ -22,12 +23,6 @@ Report = Dict[str, Any]
 View = Dict[str, Any]
 
 _SENDER = {"input": "local", "output": "remote"}
-#: Kinds of reasons, those nearest to the cause first: what an endpoint knows of itself
-#: comes before what it saw of the other.
-_KINDS = (
-    *("command", "system", "login", "connect", "integrity", "protocol", "interrupted", "stalled"),
-    *("network", "lost"),
-)
 _FIREWALL = "is there a firewall that ends connections?"
 _DAMAGE = "look for what damages data between the two machines, or for somebody who changes it"
 _UNENDED = "did not end when it was told to"
@@ -112,7 +107,7 @@ def _reasons(reports: Dict[str, Report]) -> List[Report]:
         reason = report["reason"]
         if reason is not None and reason.get("by") != "peer":
             found.append(dict(reason, side=side))
-    return sorted(found, key=lambda reason: _KINDS.index(reason["kind"]))
+    return sorted(found, key=lambda reason: KINDS.index(reason["kind"]))
 
 
 def _command_failure(role: str, reports: Dict[str, Report], scene: Scene) -> str:
@@ -224,7 +219,12 @@ def _streams(reports: Dict[str, Report], commands: Dict[str, Report], scene: Sce
     for direction, sender in _SENDER.items():
         written = reports[sender]["directions"].get(direction)
         read = reports[PEER[sender]]["directions"].get(direction)
-        if written is not None or read is not None:
+        unknown = [role for role in (WRITER[direction], READER[direction]) if role not in commands]
+        if written is None and read is None:
+            continue
+        if unknown:
+            streams.append(_Stream(f"nothing is known of how the {scene.command(unknown[0])} ended"))
+        else:
             may_be_stopped = commands[WRITER[direction]]["may_be_stopped"]
             streams.append(_stream(direction, written or {}, read or {}, may_be_stopped, scene))
     return streams
