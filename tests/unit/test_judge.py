@@ -177,6 +177,20 @@ def test_of_several_culprits_the_first_in_the_flow_is_named() -> None:
     assert session.command("remote", ended()).verdict().culprit == "output"
 
 
+#: Those nearest to the cause first.
+KINDS = [
+    "command",
+    "system",
+    "interrupted",
+    "connect",
+    "integrity",
+    "protocol",
+    "abandoned",
+    "network",
+    "lost",
+]
+
+
 @pytest.mark.parametrize("culprit", ["input", "remote", "output"])
 def test_victims_are_not_named_when_there_is_a_culprit(culprit: str) -> None:
     session = Session()
@@ -187,18 +201,14 @@ def test_victims_are_not_named_when_there_is_a_culprit(culprit: str) -> None:
     assert "reset" not in (verdict.failure or "").replace("x: Connection reset by peer", "", 1)
 
 
-@pytest.mark.parametrize(
-    "kind", ["command", "system", "connect", "integrity", "protocol", "interrupted", "network", "lost"]
-)
+@pytest.mark.parametrize("kind", KINDS)
 def test_culprits_are_named_before_reasons(kind: str) -> None:
     found = reason(kind, role="input")
     session = Session().command("remote", ended(9)).reasons(found, found)
     assert session.verdict() == Verdict(f"{REMOTE} exited 9", "remote", [])
 
 
-@pytest.mark.parametrize(
-    "kind", ["system", "connect", "integrity", "protocol", "interrupted", "network", "lost"]
-)
+@pytest.mark.parametrize("kind", KINDS[1:])
 def test_reasons_are_named_before_victims(kind: str) -> None:
     found = reason(kind, direction=None)
     session = Session().command("remote", ended(1, is_victim=True)).reasons(remote=found)
@@ -250,6 +260,7 @@ def test_a_reader_that_failed_is_not_excused_by_what_it_wrote_to() -> None:
         ("remote", reason("protocol", "it sent x"), f"{LOCAL_END} broke the protocol: it sent x"),
         ("local", reason("interrupted", "it got SIGINT"), f"{LOCAL_END} was interrupted: it got SIGINT"),
         ("remote", reason("interrupted", "it got SIGHUP"), f"{REMOTE_END} was interrupted: it got SIGHUP"),
+        ("local", reason("abandoned", "nobody wants it"), f"{LOCAL_END} was interrupted: nobody wants it"),
         (
             "remote",
             reason("network", "it was cut"),
@@ -312,9 +323,6 @@ def test_no_path_has_the_sentence_of_both_sides(by: str) -> None:
 def test_no_path_is_not_blamed_on_a_command() -> None:
     session = Session().never_started().reasons(remote=reason("connect"))
     assert session.verdict().culprit is None
-
-
-KINDS = ["command", "system", "connect", "integrity", "protocol", "interrupted", "network", "lost"]
 
 
 @pytest.mark.parametrize(

@@ -531,7 +531,7 @@ def test_a_local_side_that_could_not_listen_says_so_when_it_is_given_up(
     endpoint.let_go()
     own = endpoint.wait_ended(timeout=15)["own"]
     assert own["cannot_listen"] == os.strerror(errno.EADDRINUSE)
-    assert own["reason"]["kind"] == "interrupted"
+    assert own["reason"]["kind"] == "abandoned"
 
 
 @SIDES
@@ -585,7 +585,7 @@ def test_the_local_side_never_gives_up_by_itself(stage: Stage, listen: str) -> N
         stage.evict()
     endpoint.let_go()
     own = endpoint.wait_ended()["own"]
-    assert own["reason"]["kind"] == "interrupted"
+    assert own["reason"]["kind"] == "abandoned"
     (attempt,) = own["attempts"]
     assert attempt["tries"] >= 3
     assert (attempt["side"], attempt["purpose"]) == ("local", "control")
@@ -597,7 +597,7 @@ def test_a_local_listener_without_a_peer_has_tried_nothing(stage: Stage) -> None
     stage.wait_idle()
     endpoint.let_go()
     own = endpoint.wait_ended()["own"]
-    assert (own["reason"]["kind"], own["attempts"]) == ("interrupted", [])
+    assert (own["reason"]["kind"], own["attempts"]) == ("abandoned", [])
 
 
 @pytest.mark.parametrize("listen", ["local", "remote"])

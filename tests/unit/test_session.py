@@ -185,7 +185,7 @@ def test_a_file_that_waits_ends_when_the_session_is_given_up(sessions: Sessions,
     wait_until(lambda: (tmp_path / "copy").exists() and (tmp_path / "copy").stat().st_size, "it flows")
     session.local.let_go()
     ended = sessions.end(session)
-    assert ended.reason("local")["kind"] == "interrupted"
+    assert ended.reason("local")["kind"] == "abandoned"
     assert ended.command("output")["rc"] == 1
     assert ended.command("output")["is_victim"]
 
@@ -198,7 +198,7 @@ def test_a_file_that_waits_for_its_reader_ends_when_the_session_is_given_up(
     session.local.wait_for("started")
     session.local.let_go()
     ended = sessions.end(session)
-    assert ended.reason("local")["kind"] == "interrupted"
+    assert ended.reason("local")["kind"] == "abandoned"
     assert ended.command("input")["rc"] == 141
 
 
@@ -442,7 +442,7 @@ def test_when_whoever_asked_goes_away_all_ends(
     wait_until(gate.has_bytes, "the stream flows")
     session.local.let_go()
     ended = sessions.end(session)
-    assert ended.reason("local")["kind"] == "interrupted"
+    assert ended.reason("local")["kind"] == "abandoned"
     assert ended.reason("remote")["by"] == "peer"
     assert not gate.whole.exists()
     wait_until(lambda: session.commands() == [], "no command is left")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Union
 
 from .command import UNATTENDED, Surroundings
 from .endpoint import Endpoint
+from .errors import AbandonedError
 from .file import remove_temporaries
 from .interrupts import take_signals
 from .loop import READ
@@ -85,7 +86,8 @@ class _Parent:
             self._endpoint.loop.unwatch(0)
             if not isinstance(self._endpoint, Endpoint):
                 self._endpoint.login_lost()
-            self._endpoint.interrupt("whoever asked for the session has ended or has given it up")
+            text = "whoever asked for the session has ended or has given it up"
+            self._endpoint.loop.fail(AbandonedError(text))
         line, is_whole, _rest = (self._line + data).partition(b"\n")
         self._line = line
         if is_whole:

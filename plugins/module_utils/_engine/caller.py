@@ -24,7 +24,7 @@ from .classic import ClassicEndpoint
 from .command import Surroundings
 from .crew import NOTICE_GRACE
 from .endpoint import Endpoint
-from .errors import CommandError, LoginError, SessionError
+from .errors import AbandonedError, CommandError, LoginError, SessionError
 from .handshake import KEY_SIZE, Side
 from .interrupts import take_signals
 from .judge import Verdict, judge, mirrored
@@ -188,7 +188,7 @@ class ProvenCall(_Call):
             self._view = event["view"]
             if not self._is_connected:
                 # Its report says why; nobody will connect any more.
-                self._endpoint.interrupt("the remote side has ended")
+                self._endpoint.loop.fail(AbandonedError("the remote side has ended"))
 
     def _on_login_end(self) -> None:
         if not self._is_connected and self._view is None:

@@ -108,7 +108,7 @@ class Endpoint:
         return dict(self._view(), outcome=self._outcome) if self._awaits_outcome else self._view()
 
     def interrupt(self, text: str) -> None:
-        """End the session; *text* says why. May be called from a signal handler."""
+        """End the session; *text* says which signal came. May be called from a signal handler."""
         self.loop.call_soon(lambda: self.loop.fail(InterruptError(text)))
 
     def conclude(self, outcome: Event) -> None:

@@ -92,9 +92,15 @@ class ProtocolError(SessionError):
 
 
 class InterruptError(SessionError):
-    """This endpoint was told to stop."""
+    """This endpoint got a signal."""
 
     kind = "interrupted"
+
+
+class AbandonedError(SessionError):
+    """Nobody wants the session any more."""
+
+    kind = "abandoned"
 
 
 class ResourceError(SessionError):

@@ -161,6 +161,7 @@ def _reason_failure(reason: Report, reports: Dict[str, Report], scene: Scene) ->
     sentences = {
         "system": f"{endpoint} could not go on: {text}",
         "interrupted": f"{endpoint} was interrupted: {text}",
+        "abandoned": f"{endpoint} was interrupted: {text}",
         "lost": f"{peer} was lost: {text}",
         "protocol": f"{peer} broke the protocol: {text}",
         "login": f"{'the helper on ' + scene.hosts[PEER[side]] if scene.is_task else 'the login'} {text}",

@@ -22,8 +22,8 @@ Check = Callable[[Any], bool]
 #: Kinds of reasons, those nearest to the cause first: what an endpoint knows of itself
 #: comes before what it saw of the other.
 KINDS = (
-    *("command", "system", "login", "connect", "integrity", "protocol", "interrupted", "stalled"),
-    *("network", "lost"),
+    *("command", "system", "login", "interrupted", "connect", "integrity", "protocol", "stalled"),
+    *("abandoned", "network", "lost"),
 )
 #: The roles whose commands a side runs.
 ROLES_OF = {"local": ("input", "output"), "remote": ("remote",)}
