@@ -80,6 +80,7 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._helper import (
     with_helper,
 )
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._local_endpoint import (
+    KILLED,
     LocalEndpoint,
     LocalEndpointError,
 )
@@ -108,6 +109,8 @@ _PATHS_ON_TARGET = ("chdir", "creates", "removes")
 #: Seconds that the module has to answer once the local endpoint has ended: both end together,
 #: unless the login is dead.
 ANSWER_TIMEOUT = 20.0
+#: A shell's status when SIGKILL ended what it ran.
+_KILLED_STATUS = 137
 
 #: Seconds beyond those that the target's side has, for the local side of a task with async to be
 #: given up. Ansible looks every 5 s whether the time of such a task is over.
@@ -566,7 +569,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return self._skipped(answer["skipped_because"])
         answer.pop("invocation", None)
         printed = f"{answer.get('module_stdout', '')}\n{answer.get('module_stderr', '')}"
-        words = significant_line(printed) or answer.get("msg", "")
+        is_killed = answer.get("rc") == _KILLED_STATUS
+        words = KILLED if is_killed else significant_line(printed) or answer.get("msg", "")
         if words.startswith(("SyntaxError", "Ansible requires Python")):
             words += (
                 "; is the target's Python too old for this ansible-core? "

@@ -14,6 +14,7 @@ import json
 import os
 import queue
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -36,6 +37,8 @@ _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from _engine.__main__ impo
 _WATCH_INTERVAL = 1.0
 #: Seconds for an endpoint that knows it is over: its own deadlines, and some more.
 ENDING_TIMEOUT = 20.0
+#: What is said of an endpoint's process that was killed.
+KILLED = "SIGKILL ended it; if nobody sent that, memory ran out there: see the kernel's log"
 
 Event = dict[str, Any]
 
@@ -150,7 +153,7 @@ class LocalEndpoint:
         if event is None:
             self._events.put(None)
             words = self._stderr.read().decode("utf-8", "backslashreplace").strip()
-            raise LocalEndpointError(words or f"exit status {self._process.wait()}")
+            raise LocalEndpointError(words or _end_of(self._process.wait()))
         return event
 
     @property
@@ -183,3 +186,7 @@ class LocalEndpoint:
                     return
                 *lines, buffer = (buffer + data).split(b"\n")
                 yield from lines
+
+
+def _end_of(status: int) -> str:
+    return KILLED if status == -signal.SIGKILL else f"exit status {status}"
