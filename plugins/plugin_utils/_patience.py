@@ -5,15 +5,17 @@
 
 When the way to the target is cut, the local endpoint learns of it by its own heartbeats, but
 the login that runs the module may never notice. Its connection plugin waits in the main
-thread, where only a signal gets it out.
+thread, where only a signal gets it out. The process of the login that it started, such as ssh, would
+then wait on its own, for ever.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 _SIGNAL = signal.SIGUSR2
@@ -26,7 +28,8 @@ class UnansweredError(BaseException):
 @contextmanager
 def patience() -> Iterator[Callable[[float], None]]:
     """Gives a function that any thread may call, at any time, to have the body end in
-    UnansweredError after so many seconds, if it has not ended by then. For the main thread."""
+    UnansweredError after so many seconds, if it has not ended by then. What the body started is then
+    told to end. For the main thread."""
     timers: list[threading.Timer] = []
     lock = threading.Lock()
     is_over = threading.Event()
@@ -39,9 +42,15 @@ def patience() -> Iterator[Callable[[float], None]]:
                 timers[-1].daemon = True
                 timers[-1].start()
 
+    started_before = _children()
     before = signal.signal(_SIGNAL, _raise)
     try:
         yield end_after
+    except UnansweredError:
+        for pid in _children() - started_before:
+            with suppress(OSError):  # it is another user's, by sudo
+                os.kill(pid, signal.SIGTERM)
+        raise
     finally:
         # From here on the signal may still come, but does nothing; nobody can ask for another.
         signal.signal(_SIGNAL, signal.SIG_IGN)
@@ -55,3 +64,18 @@ def patience() -> Iterator[Callable[[float], None]]:
 
 def _raise(signum: int, frame: Any) -> None:
     raise UnansweredError
+
+
+def _children() -> set[int]:
+    """Those of this process, where /proc tells; reaped by nobody else, so a number stays theirs."""
+    names = os.listdir("/proc") if os.path.isdir("/proc") else []
+    return {int(name) for name in names if name.isdigit() and _parent_of(name) == os.getpid()}
+
+
+def _parent_of(name: str) -> int | None:
+    try:
+        with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
+            # The name of the program, in parentheses, may hold anything.
+            return int(file.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return None  # it has ended

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import threading
 
 import pytest
@@ -28,6 +29,23 @@ def ask_for_ever() -> None:
 def test_a_wait_that_does_not_end_is_ended() -> None:
     with pytest.raises(UnansweredError):
         ask_for_ever()
+
+
+def test_what_was_started_meanwhile_is_ended_with_the_wait() -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start_and_wait() -> None:
+        with patience() as end_after:
+            started.append(subprocess.Popen(["sleep", "30"]))
+            end_after(0.05)
+            wait_for_ever()
+
+    with subprocess.Popen(["sleep", "30"]) as before:
+        with pytest.raises(UnansweredError):
+            start_and_wait()
+        assert started[0].wait(10) == -signal.SIGTERM
+        assert before.poll() is None
+        before.kill()
 
 
 def test_a_wait_that_ends_in_time_is_not_disturbed() -> None:
