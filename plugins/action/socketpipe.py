@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shlex
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -149,6 +150,13 @@ def _parse_size(name: str, text: str | None, largest: int) -> int | None:
     if not 0 < size <= largest:
         raise RefusalError(f"{name}: '{text}' is not a number of bytes, such as 32k or 50M")
     return size
+
+
+def _end_by_signal(status: int | None) -> str:
+    """Of the module, or of the login that runs it; empty if there is no word of a signal."""
+    if status is not None and status < 0:
+        return f"its login was ended by {signal.Signals(-status).name}"
+    return KILLED if status == _KILLED_STATUS else ""
 
 
 def _make_identities() -> Mapping[Side, Identity]:
@@ -569,8 +577,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return self._skipped(answer["skipped_because"])
         answer.pop("invocation", None)
         printed = f"{answer.get('module_stdout', '')}\n{answer.get('module_stderr', '')}"
-        is_killed = answer.get("rc") == _KILLED_STATUS
-        words = KILLED if is_killed else significant_line(printed) or answer.get("msg", "")
+        words = _end_by_signal(answer.get("rc")) or significant_line(printed) or answer.get("msg", "")
         if words.startswith(("SyntaxError", "Ansible requires Python")):
             words += (
                 "; is the target's Python too old for this ansible-core? "
