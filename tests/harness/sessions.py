@@ -61,6 +61,7 @@ class EndpointProcess:
         python: str = sys.executable,
         patience: dict[str, float] | None = None,
         identity: dict[str, str] | None = None,
+        progress: float | None = None,
     ) -> None:
         self._events = folder / f"{spec['side']}.events"
         self._errors = folder / f"{spec['side']}.errors"
@@ -79,7 +80,7 @@ class EndpointProcess:
             os.close(file)
         assert self.process.stdin is not None
         spec = {**spec, "listener": next(iter(descriptors), None)}
-        order = {"key": key.hex(), "identity": identity, "spec": spec}
+        order = {"key": key.hex(), "identity": identity, "spec": spec, "progress": progress}
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
         self.process.stdin.flush()
 
@@ -107,13 +108,14 @@ class EndpointProcess:
         view: View = ended["view"]
         return view
 
-    def _find(self, name: str) -> dict[str, Any] | None:
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Those of that name so far."""
         # What follows the last newline is still being written.
-        for line in self._events.read_text().split("\n")[:-1]:
-            event: dict[str, Any] = json.loads(line)
-            if event["event"] == name:
-                return event
-        return None
+        lines = self._events.read_text().split("\n")[:-1]
+        return [event for event in map(json.loads, lines) if event["event"] == name]
+
+    def _find(self, name: str) -> dict[str, Any] | None:
+        return next(iter(self.events(name)), None)
 
     def conclude(self, **outcome: Any) -> None:
         """As whoever asked for a detached session does when the local side is done."""
@@ -179,7 +181,8 @@ class Session:
 
     *listen* is the side that listens, or `auto` for both. *accept_rc* maps roles to accepted
     statuses. Who connects does so to the port that *through* makes of the listening side and
-    its port. Both endpoints run on *python*, but for a side that has another one in *pythons*.
+    its port. *progress* is for the local endpoint. Both endpoints run on *python*, but for a side
+    that has another one in *pythons*.
     """
 
     def __init__(
@@ -199,6 +202,7 @@ class Session:
         checksum: str | None = None,
         stall_timeout: float | None = None,
         detached: bool = False,
+        progress: float | None = None,
     ) -> None:
         self._mark = secrets.token_hex(8)
         key = secrets.token_bytes(32)
@@ -237,6 +241,7 @@ class Session:
                 python=(pythons or {}).get(side, python),
                 patience=patience,
                 identity=identity and identity._asdict(),
+                progress=progress if side == "local" else None,
             )
 
         self.local = start("local")

@@ -7,15 +7,17 @@ The first line of standard input is the order. What follows is silence, or one l
 classic protocol, when the login has ended, ``{"rc": status, "stderr": its words}``; of a detached
 session, after the event ``reported``, its outcome. The end of standard input is the end of whoever
 asked for the session, and aborts it. Standard output gets events as JSON lines; the last is
-``{"event": "ended", "view": ...}``.
+``{"event": "ended", "view": ...}``. If the order asks for progress, ``{"event": "progress", "moved": bytes by
+direction, "seconds": since the commands run}`` comes again and again before.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import sys
-from typing import TYPE_CHECKING, Any, Dict, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Union
 
 from .command import UNATTENDED, Surroundings
 from .endpoint import Endpoint
@@ -24,6 +26,7 @@ from .file import remove_temporaries
 from .interrupts import take_signals
 from .loop import READ
 from .order import Order, load_order
+from .progress import ProgressEvents
 
 if TYPE_CHECKING:
     from .classic import ClassicEndpoint
@@ -43,7 +46,15 @@ def read_order() -> Order:
 
 
 def play(order: Order, surroundings: Surroundings = UNATTENDED) -> None:
-    endpoint = _classic_endpoint(order, surroundings) or Endpoint(order.spec, say, surroundings)
+    def on_event(event: Event) -> None:
+        say(event)
+        if event["event"] == "started" and order.progress is not None:
+            events = ProgressEvents(endpoint.loop, endpoint.moved, say_if_read, order.progress)
+            events.begin(order.spec.directions)
+
+    endpoint = _classic_endpoint(order, surroundings, on_event) or Endpoint(
+        order.spec, on_event, surroundings
+    )
     take_signals(endpoint)
     parent = _Parent(endpoint)
     endpoint.loop.watch(0, READ, lambda events: parent.read())
@@ -62,13 +73,24 @@ def say(event: Event) -> None:
         pass  # nobody listens any more, and standard input has ended too
 
 
-def _classic_endpoint(order: Order, surroundings: Surroundings) -> Optional[ClassicEndpoint]:
+def say_if_read(event: Event) -> None:
+    """Leave it out unless standard output takes a line at once, as a pipe does that somebody empties:
+    an endpoint that waits for its reader would be taken for a lost one by its peer."""
+    writable = select.poll()
+    writable.register(sys.stdout.fileno(), select.POLLOUT)
+    if writable.poll(0):
+        say(event)
+
+
+def _classic_endpoint(
+    order: Order, surroundings: Surroundings, on_event: Callable[[Event], None]
+) -> Optional[ClassicEndpoint]:
     if order.classic is None:
         return None
     # Few sessions need it.
     from .classic import ClassicEndpoint
 
-    endpoint = ClassicEndpoint(order.spec, say, surroundings, order.classic.accept_rc)
+    endpoint = ClassicEndpoint(order.spec, on_event, surroundings, order.classic.accept_rc)
     endpoint.accept_from(order.classic.sources)
     return endpoint
 

@@ -20,11 +20,13 @@ class Classic(NamedTuple):
 
 
 class Order(NamedTuple):
-    """*uses_login_address*: whether the address that the login came from is a candidate too."""
+    """*uses_login_address*: whether the address that the login came from is a candidate too.
+    *progress* are the seconds between two events that tell what has moved; None for no such event."""
 
     spec: Specification
     classic: Optional[Classic] = None
     uses_login_address: bool = False
+    progress: Optional[float] = None
 
 
 def dump_order(order: Order) -> bytes:
@@ -35,6 +37,7 @@ def dump_order(order: Order) -> bytes:
         "spec": spec.dump(),
         "classic": order.classic and order.classic._asdict(),
         "uses_login_address": order.uses_login_address,
+        "progress": order.progress,
     }
     return json.dumps(data).encode() + b"\n"
 
@@ -45,6 +48,7 @@ def load_order(line: bytes) -> Order:
         data: Dict[str, Any] = json.loads(line)
         spec = Specification.load(data["spec"], bytes.fromhex(data["key"]), data.get("identity"))
         classic = data.get("classic")
-        return Order(spec, classic and Classic(**classic), data.get("uses_login_address", False))
+        uses_login_address = data.get("uses_login_address", False)
+        return Order(spec, classic and Classic(**classic), uses_login_address, data.get("progress"))
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"it is not what this version expects: {error!r}") from None

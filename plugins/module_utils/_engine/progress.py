@@ -1,16 +1,16 @@
 # Copyright (c) 2026, dds.socketpipe contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The progress of a session, as one line of a terminal."""
+"""The progress of a session: as one line of a terminal, and as events."""
 
 from __future__ import annotations
 
 import time
-from typing import Callable, Dict, Mapping, Optional, TextIO
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, TextIO
 
 from .loop import Loop
 
-#: Seconds between two looks.
+#: Seconds between two looks, at the least.
 INTERVAL = 0.5
 _UNITS = ("kB", "MB", "GB", "TB", "PB")
 _TO_BEGIN = "\r"
@@ -82,3 +82,34 @@ class Progress:
         seconds = max(now - self._last_time, 0.001)
         rate = (count - self._last.get(direction, 0)) / seconds
         return f"{direction} {in_units(count)}, {in_units(rate)}/s"
+
+
+class ProgressEvents:
+    """Has *say* tell every *interval* seconds what *count* tells, while the loop runs; but not more
+    often than a terminal is drawn."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        count: Callable[[], Counts],
+        say: Callable[[Dict[str, Any]], None],
+        interval: float,
+    ) -> None:
+        self._loop = loop
+        self._count = count
+        self._say = say
+        self._interval = max(interval, INTERVAL)
+        self._directions: Sequence[str] = ()
+        self._began = 0.0
+
+    def begin(self, directions: Sequence[str]) -> None:
+        """Of these directions; the time counts from now."""
+        self._directions = directions
+        self._began = time.monotonic()
+        self._loop.after(self._interval, self._tell)
+
+    def _tell(self) -> None:
+        moved = {name: count for name, count in self._count().items() if name in self._directions}
+        seconds = round(time.monotonic() - self._began, 3)
+        self._say({"event": "progress", "moved": moved, "seconds": seconds})
+        self._loop.after(self._interval, self._tell)
