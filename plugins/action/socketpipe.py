@@ -11,6 +11,7 @@ import os
 import secrets
 import shlex
 import signal
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -95,6 +96,7 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._patience import (
     UnansweredError,
     patience,
 )
+from ansible_collections.dds.socketpipe.plugins.plugin_utils._progress import Progress
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._rendezvous import (
     Place,
     Rendezvous,
@@ -194,6 +196,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             with LocalFiles(is_check=self._task.check_mode) as files:
                 self._open_files(files)
                 self._find_local_executables()
+                self._progress = self._new_progress(files)
                 return self._run_session(files)
         except (RefusalError, CommandError) as error:
             # Returned, not raised: a trace of our own lines helps nobody.
@@ -223,6 +226,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         stall_timeout = options["stall_timeout"]
         if stall_timeout != 0 and not SHORTEST_STALL <= stall_timeout < float("inf"):
             raise RefusalError(f"stall_timeout: must be {SHORTEST_STALL:.0f} seconds or more, or 0 for none")
+        if not 0 <= options["progress"] < float("inf"):
+            raise RefusalError("progress: must be a number of seconds, or 0 for none")
         try:
             parse_ports(options["ports"])
         except ValueError as error:
@@ -236,6 +241,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             options["listen"] = "local"
         for name, largest in _SIZES.items():
             options[name] = _parse_size(name, options[name], largest)
+        options["size"] = _parse_size("size", options["size"], (1 << 63) - 1)
         return dict(options)
 
     def _check_checksum(self, name: str | None) -> None:
@@ -338,7 +344,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         rendezvous = self._arrange()
         try:
             spec = self._local_specification(rendezvous)
-            local_endpoint = LocalEndpoint(spec, rendezvous.listener, self._log, files.descriptors)
+            local_endpoint = self._start_endpoint(spec, rendezvous.listener, files)
         finally:
             if rendezvous.listener is not None:
                 rendezvous.listener.close()
@@ -352,6 +358,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             local = local_endpoint.wait_ended()
         return self._result(local, remote, began, files)
 
+    def _start_endpoint(
+        self,
+        spec: Specification,
+        listener: socket.socket | None,
+        files: LocalFiles,
+        classic: Classic | None = None,
+    ) -> LocalEndpoint:
+        interval = self._progress.interval
+        return LocalEndpoint(spec, listener, self._log, files.descriptors, classic, progress=interval)
+
     @contextmanager
     def _closing(self, local_endpoint: LocalEndpoint) -> Iterator[None]:
         """Its process ends with the body, whatever happens there."""
@@ -361,6 +377,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise RefusalError(f"the local endpoint on {_CONTROLLER} ended unexpectedly: {error}") from error
         finally:
             local_endpoint.close()
+            self._progress.close()
 
     def _run_detached(self, files: LocalFiles) -> Result:
         """Start it; what has become of it is to be found on the target, as that of any async task."""
@@ -383,27 +400,27 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _detach(self, rendezvous: Rendezvous, files: LocalFiles) -> None:
         """The local side, which goes on when the task has returned."""
-        listener, is_left = rendezvous.listener, not self._task.poll
-        log = _ignore if is_left else self._log
-        spec = self._local_specification(rendezvous)
-        limit = self._task.async_val + ASYNC_GRACE
-
-        def start() -> LocalEndpoint:
-            return LocalEndpoint(spec, listener, log, files.descriptors, outlives_playbook=is_left)
+        spec, listener = self._local_specification(rendezvous), rendezvous.listener
 
         def play(endpoint: LocalEndpoint) -> None:
-            meeting = self._options["timeout"] + ASYNC_GRACE
+            meeting, limit = (
+                seconds + ASYNC_GRACE for seconds in (self._options["timeout"], self._task.async_val)
+            )
             conduct(endpoint, lambda view: self._conclude(view, files), meeting=meeting, limit=limit)
+            self._progress.close()
             files.close()
 
-        if is_left:
-            held = [*files.held, *([] if listener is None else [listener.fileno()])]
-            leave(lambda: play(start()), held)
-            files.forget()
-        else:
-            endpoint = start()
+        if self._task.poll:
+            endpoint = self._start_endpoint(spec, listener, files)
             files.hand_over()
             stay(lambda: play(endpoint))
+        else:
+            held = [*files.held, *([] if listener is None else [listener.fileno()])]
+            inherited = files.descriptors
+            leave(
+                lambda: play(LocalEndpoint(spec, listener, _ignore, inherited, outlives_playbook=True)), held
+            )
+            files.forget()
 
     def _conclude(self, view: Result, files: LocalFiles) -> Outcome:
         verdict = judge(view, mirrored(view), self._scene)
@@ -427,7 +444,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         classic = Classic(self._sources(shown), self._options["accept_rc"]["remote"])
         spec = self._local_specification(rendezvous)
         with listener:
-            local_endpoint = LocalEndpoint(spec, listener, self._log, files.descriptors, classic)
+            local_endpoint = self._start_endpoint(spec, listener, files, classic)
         with self._closing(local_endpoint):
             self._ask_helper(host, port, local_endpoint)
             local = local_endpoint.wait_view()
@@ -609,7 +626,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return Outcome(f"{self._scene.command('output')} {error}", str(error))
         return Outcome(backup_file=None if backup is None else one_line(backup))
 
+    def _new_progress(self, files: LocalFiles) -> Progress:
+        size = self._options["size"] or files.input_size
+        return Progress(self._target, display.display, seconds=self._options["progress"], size=size)
+
     def _log(self, event: Result) -> None:
+        self._progress.take(event)
         if event["event"] == "connected":
             path = event["path"]
             self._say(f"connected over {path['address']} port {path['port']}")

@@ -219,6 +219,23 @@ options:
         that, see RV(helper.lost); O(encrypt), O(checksum), O(block_size), O(rate_limit), O(creates),
         O(removes) and O(remote_host) are not possible, nor is O(listen=remote).
     type: str
+  progress:
+    description:
+      - The seconds between two lines that say how many bytes have moved and how fast, and with O(size) how
+        many percent that is and how long the rest takes. V(0) for no line.
+      - The lines also keep what watches for a quiet task, as a job's idle timeout does, from ending it.
+      - With the callback plugin P(dds.socketpipe.progress#callback) there are bars instead, which are
+        drawn twice a second unless this is V(0).
+      - The counts come from the kernel. They are not taken more often than twice a second.
+    type: float
+    default: 30
+  size:
+    description:
+      - The number of bytes, such as V(10G), that are expected of O(input), or without an input of
+        O(remote). V(10G) are 10 times 1073741824 bytes.
+      - It is for O(progress) alone; nothing happens if there are more or less.
+      - By default the size of O(input_file), if that is a regular file.
+    type: str
   timeout:
     description: Seconds to find a way between the two machines, from when both sides look for one.
     type: float
@@ -273,6 +290,14 @@ EXAMPLES = r"""
     output_file: /backup/data.img
     mode: '0600'
     rate_limit: 20M
+
+- name: Pull a disk image of 200 GB, with a line on how far it is every five minutes
+  become: true
+  dds.socketpipe.socketpipe:
+    remote: dd if=/dev/vg0/data bs=1M
+    output_file: /backup/data.img
+    size: 200G
+    progress: 300
 
 - name: Pull a database dump over a network that others can read
   dds.socketpipe.socketpipe:
@@ -574,6 +599,8 @@ def argument_spec():
         block_size=dict(type="str"),
         rate_limit=dict(type="str"),
         helper=dict(type="str"),
+        progress=dict(type="float", default=30),
+        size=dict(type="str"),
         timeout=dict(type="float", default=30),
         stall_timeout=dict(type="float", default=0),
     )

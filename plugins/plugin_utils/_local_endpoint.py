@@ -50,9 +50,9 @@ class LocalEndpointError(Exception):
 class LocalEndpoint:
     """Starts an endpoint for *spec*, which listens on *listener* if there is one, and inherits
     *files*, which are descriptors. With *classic*, it speaks the classic protocol. *log* gets each
-    event, from a thread. `path` is its path once it is connected; `on_ended` is called, from a
-    thread, when it has ended. If not *outlives_playbook*, it is given up when this process loses
-    its parent.
+    event, from a thread; those of progress come every *progress* seconds. `path` is its path once it
+    is connected; `on_ended` is called, from a thread, when it has ended. If not *outlives_playbook*,
+    it is given up when this process loses its parent.
     """
 
     def __init__(
@@ -63,12 +63,13 @@ class LocalEndpoint:
         files: Iterable[int] = (),
         classic: Classic | None = None,
         *,
+        progress: float | None = None,
         outlives_playbook: bool = False,
     ) -> None:
         self._log = log
         self.path: Event | None = None
         self.on_ended: Callable[[], None] = lambda: None
-        self._events: queue.Queue[Event | None] = queue.Queue()
+        self._views: queue.Queue[Event | None] = queue.Queue()  # events with a view; None: no more
         self._playbook = None if outlives_playbook else os.getppid()
         self._lock = threading.Lock()
         descriptor = None if listener is None else listener.fileno()
@@ -86,7 +87,7 @@ class LocalEndpoint:
         self._stdin, self._stdout, self._stderr = (
             cast(IO[bytes], pipe) for pipe in (process.stdin, process.stdout, process.stderr)
         )
-        self._write(dump_order(Order(spec._replace(listener=descriptor), classic)))
+        self._write(dump_order(Order(spec._replace(listener=descriptor), classic, progress=progress)))
         threading.Thread(target=self._follow, daemon=True).start()
 
     def tell_login_end(self, rc: int, words: str) -> None:
@@ -142,16 +143,15 @@ class LocalEndpoint:
             pass  # it has died already, and _next tells why
 
     def _read_view(self, timeout: float | None) -> Event:
-        while True:
-            event = self._next(timeout)
-            if event["event"] == "ended":
-                view: Event = event["view"]
-                return view
+        """The last one, and no other."""
+        event = self._next(timeout)
+        view: Event = event["view"]
+        return view if event["event"] == "ended" else self._read_view(timeout)
 
     def _next(self, timeout: float | None) -> Event:
-        event = self._events.get(timeout=timeout)
+        event = self._views.get(timeout=timeout)
         if event is None:
-            self._events.put(None)
+            self._views.put(None)
             words = self._stderr.read().decode("utf-8", "backslashreplace").strip()
             raise LocalEndpointError(words or _end_of(self._process.wait()))
         return event
@@ -168,8 +168,8 @@ class LocalEndpoint:
             self.path = event.get("path", self.path)
             self._log(event)
             if "view" in event:
-                self._events.put(event)
-        self._events.put(None)
+                self._views.put(event)
+        self._views.put(None)
         self.on_ended()
 
     def _lines(self) -> Iterator[bytes]:

@@ -96,6 +96,16 @@ class LocalFiles:
         """Those that the local endpoint has to be given."""
         return [spec.descriptor for spec in self.specs.values() if isinstance(spec, FileSpec)]
 
+    @property
+    def input_size(self) -> int | None:
+        """The bytes of the input, if that is a regular file."""
+        spec = self.specs.get("input")
+        if not isinstance(spec, FileSpec):
+            return None
+        status = os.fstat(spec.descriptor)
+        # Those of /proc have none before they are read.
+        return status.st_size or None if stat.S_ISREG(status.st_mode) else None
+
     def open_input(self, path: str, *, block_size: int | None, accept_rc: list[int]) -> None:
         """Read *path*. *accept_rc* is as for a command; all that counts of it is 141."""
         accepted = [0, *(status for status in accept_rc if status == SIGPIPE_STATUS)]

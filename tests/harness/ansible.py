@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from harness.terminal import Terminal
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 MODULE = "dds.socketpipe.socketpipe"
@@ -35,18 +37,25 @@ class TaskResult(dict[str, Any]):
 
 
 class Run:
-    """A running playbook. Its results can be read when it has ended."""
+    """A running playbook, or another program that runs one. Its results can be read when it has ended."""
 
-    def __init__(self, words: list[str], folder: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        words: list[str],
+        folder: Path,
+        environment: dict[str, str],
+        terminal: Terminal | None = None,
+    ) -> None:
         self._results = folder / "results"
         self._results.unlink(missing_ok=True)
         self._log = folder / "log"
+        stdout = self._log.open("wb") if terminal is None else terminal.descriptor
         self.process = subprocess.Popen(
             words,
             cwd=folder,
             env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log.open("wb"),
+            stdin=subprocess.DEVNULL if terminal is None else terminal.descriptor,
+            stdout=stdout,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
@@ -102,14 +111,21 @@ class Ansible:
         path.write_text(yaml.safe_dump({"all": {"hosts": hosts}}), encoding="utf-8")
         return path
 
-    def start(self, hosts: dict[str, dict[str, object]], plays: Any, *options: str) -> Run:
-        """Start a playbook; *plays* are the play's tasks, or whole plays."""
+    def start(
+        self,
+        hosts: dict[str, dict[str, object]],
+        plays: Any,
+        *options: str,
+        terminal: Terminal | None = None,
+    ) -> Run:
+        """Start a playbook; *plays* are the play's tasks, or whole plays. What it says goes to *terminal*
+        if there is one."""
         if "hosts" not in plays[0]:
             plays = [{"hosts": "all", "gather_facts": False, "tasks": plays}]
         playbook = self.folder / "playbook.yml"
         playbook.write_text(yaml.safe_dump(plays, sort_keys=False), encoding="utf-8")
         words = [str(BIN / "ansible-playbook"), "-i", str(self.inventory(hosts)), str(playbook), *options]
-        return Run(self.within(*words), self.folder, self.environment)
+        return Run(self.within(*words), self.folder, self.environment, terminal)
 
     def play(self, hosts: dict[str, dict[str, object]], plays: Any, *options: str) -> list[TaskResult]:
         run = self.start(hosts, plays, *options)
