@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from harness.ansible import MODULE, Ansible, Run, TaskResult
 from harness.network import Keys, Target, enter_own_network, processes_here, run
+from harness.terminal import Terminal
 from harness.topology import Network
 from harness.users import etc_with_users
 from harness.waiting import wait_until
@@ -99,6 +100,13 @@ def start_session(target: Target, ansible: Ansible) -> Callable[..., Run]:
         return ansible.start({target.name: target.inventory()}, [{MODULE: options}])
 
     return start
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    terminal = Terminal()
+    yield terminal
+    terminal.close()
 
 
 @pytest.fixture

@@ -172,6 +172,7 @@ class _Terminal:
         self._sessions: dict[str, _Session] = {}
         self._live: Live | None = None
         self._unended = ""  # what was written after the last newline
+        self._last_lines: list[RenderableType] = []  # of sessions that are over
 
     def write(self, text: str) -> None:
         lines, newline, self._unended = (self._unended + text).rpartition("\n")
@@ -186,49 +187,47 @@ class _Terminal:
         session = self._sessions.get(told["id"])
         look = Look(told["moved"], told["seconds"])
         if not told["is_over"]:
-            session = session or self._add(told)
-            session.show(look)
+            (session or self._add(told)).show(look)
         elif session is not None:
             session.show(look, is_over=True)
             self._remove(told["id"])
-            self._console.print(self._progress.make_tasks_table([session.task]))
-            self._end_without_sessions()
+            self._last_lines.append(self._progress.make_tasks_table([session.task]))
+            self.draw()
 
     def draw(self) -> None:
-        if self._live is not None:
+        """Not into a line that somebody has begun: it may be a question."""
+        if self._live is None and self._unended:
+            return
+        while self._last_lines:
+            self._console.print(self._last_lines.pop(0))
+        if self._sessions:
+            self._live = self._live or self._begin()
             self._live.refresh()
+        elif self._live is not None:
+            self._live.stop()
+            self._live = None
+            self._file.write(self._unended)
+            self._file.flush()
 
     def close(self) -> None:
         for id in list(self._sessions):
             self._remove(id)
-        self._end_without_sessions()
+        self.draw()
         self._file.close()
 
     def _add(self, told: Told) -> _Session:
         number = self._progress.add_task(_shown(told["host"]), total=told["size"], text="")
         task = next(task for task in self._progress.tasks if task.id == number)
         session = self._sessions[told["id"]] = _Session(self._progress, task, told["size"])
-        if self._live is None:
-            self._begin()
         return session
 
     def _remove(self, id: str) -> None:
         self._progress.remove_task(self._sessions.pop(id).task.id)
 
-    def _end_without_sessions(self) -> None:
-        if not self._sessions and self._live is not None:
-            self._live.stop()
-            self._live = None
-            self._file.write(self._unended)
-            self._file.flush()
-
-    def _begin(self) -> None:
+    def _begin(self) -> Live:
         from rich.live import Live  # noqa: PLC0415
 
-        if self._unended:
-            self._file.write("\n")
-            self._unended = ""
-        self._live = Live(
+        live = Live(
             _Now(self._rows),
             console=self._console,
             auto_refresh=False,
@@ -236,9 +235,10 @@ class _Terminal:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._live.start()
+        live.start()
         # It was hidden, and would stay so if this process were killed.
         self._console.show_cursor(True)
+        return live
 
     def _rows(self) -> RenderableType:
         from rich.console import Group  # noqa: PLC0415
@@ -263,7 +263,9 @@ class _Session:
             text = f"{text}, {in_hours(look.seconds)}" if text else in_hours(look.seconds)
         self._looks.append(look)
         count = look.moved.get(sized_direction(look.moved)) or 0
-        self._progress.update(self.task.id, completed=count, text=text)
+        # Nobody knew how far it would go, so its end is all of it.
+        total = count if is_over and self._size is None else self._size
+        self._progress.update(self.task.id, completed=count, total=total, text=text)
 
 
 class _Now:

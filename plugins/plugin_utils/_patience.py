@@ -11,6 +11,7 @@ then wait on its own, for ever.
 
 from __future__ import annotations
 
+import glob
 import os
 import signal
 import threading
@@ -68,14 +69,12 @@ def _raise(signum: int, frame: Any) -> None:
 
 def _children() -> set[int]:
     """Those of this process, where /proc tells; reaped by nobody else, so a number stays theirs."""
-    names = os.listdir("/proc") if os.path.isdir("/proc") else []
-    return {int(name) for name in names if name.isdigit() and _parent_of(name) == os.getpid()}
+    return {int(pid) for path in glob.glob("/proc/self/task/*/children") for pid in _read(path).split()}
 
 
-def _parent_of(name: str) -> int | None:
+def _read(path: str) -> str:
     try:
-        with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
-            # The name of the program, in parentheses, may hold anything.
-            return int(file.read().rpartition(")")[2].split()[1])
+        with open(path, encoding="ascii") as file:
+            return file.read()
     except OSError:
-        return None  # it has ended
+        return ""  # that thread has ended

@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from harness.ansible import BIN, ROOT, Ansible, TaskResult
+from harness.ansible import BIN, MODULE, ROOT, Ansible, TaskResult
 from harness.network import Target, run
 from harness.program import Program
+from harness.terminal import Terminal
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -175,6 +176,10 @@ def check_pushed(world: World, result: TaskResult) -> None:
     assert tree(world.folder / "restored") == {"disk.img": tree(world.folder / "srv")["disk.img"]}
 
 
+def check_image_pulled(world: World, result: TaskResult) -> None:
+    assert tree(world.folder / "backup") == {"disk.img": tree(world.folder / "srv")["disk.img"]}
+
+
 def check_compressed(world: World, result: TaskResult) -> None:
     assert os.listdir(world.folder / "backup") == ["srv.tar.gz"]
     assert (world.folder / "backup" / "srv.tar.gz").stat().st_mode & 0o777 == 0o600
@@ -213,6 +218,7 @@ CHECKS: dict[str, Callable[[World, TaskResult], None]] = {
     "Push a disk image": check_pushed,
     "Pull /srv in the background, for twelve hours at most": lambda world, result: None,
     "Wait for the pull": check_pulled_in_the_background,
+    "Pull a disk image, with a line every five minutes": check_image_pulled,
     "Back up /srv to a machine without Python": check_copied,
     "Copy an image to the target's container engine": check_image,
 }
@@ -336,11 +342,24 @@ def test_short_name_ad_hoc_with_the_two_settings(
     home: Home, ansible: Ansible, adhoc: Callable[[str, Path], str]
 ) -> None:
     """Anywhere, with the collection where only the settings say that it is."""
-    (settings,) = SETTINGS
+    settings, _callback = SETTINGS
     text = settings.text.replace("/usr/share/ansible/collections", str(home.collections))
     assert text.count(str(home.collections)) == 2
     (ansible.folder / "ansible.cfg").write_text(text, encoding="utf-8")
     assert "tapehost | CHANGED" in adhoc(SHORT_AD_HOC, ansible.folder)
+
+
+def test_the_setting_for_bars_enables_them(
+    home: Home, ansible: Ansible, target: Target, terminal: Terminal
+) -> None:
+    _collections, callback = SETTINGS
+    (ansible.folder / "ansible.cfg").write_text(callback.text, encoding="utf-8")
+    for name in ("ANSIBLE_COLLECTIONS_PATH", "ANSIBLE_CALLBACKS_ENABLED"):
+        del ansible.environment[name]
+    ansible.environment.update(HOME=str(home.folder), TERM="xterm")
+    task = {MODULE: {"input": "head -c 1000 /dev/zero", "remote": "cat"}}
+    ansible.start({"tapehost": target.inventory()}, [task], terminal=terminal).wait()
+    assert any(re.match("tapehost ━+ +input 1 kB, ", line) for line in terminal.lines), terminal.text
 
 
 def test_the_command_for_one_test_finds_it() -> None:
