@@ -191,6 +191,7 @@ def test_every_ssh_connection_plugin_of_ansible(
     ansible: Ansible, target: Target, plugin: str, listen: str
 ) -> None:
     """The login may be made by OpenSSH, or by paramiko where this ansible-core has it."""
+    ansible.allow_paramiko()
     host = target.inventory(ansible_connection=f"ansible.builtin.{plugin}")
     expect_x(ansible.play({target.name: host}, [task(listen=listen)])[-1], listen)
 

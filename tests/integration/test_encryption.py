@@ -653,6 +653,7 @@ PLUGINS = [
 
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_other_connection_plugins(ansible: Ansible, target: Target, plugin: str) -> None:
+    ansible.allow_paramiko()
     host = target.inventory(ansible_connection=f"ansible.builtin.{plugin}")
     task = {MODULE: {"input": "echo x", "remote": "cat", "encrypt": True, "checksum": "sha256"}}
     result = ansible.play({target.name: host}, [task])[-1]
