@@ -23,7 +23,7 @@ BLOCKS = 4096
 SIZE = BLOCKS * 256 * 1024
 WRITER = f"dd if=/dev/zero bs=256k count={BLOCKS}"
 READER = "dd of=/dev/null bs=256k"
-RUNS = 5
+RUNS = 3
 
 
 def rate(result: TaskResult, writer_stderr: str) -> float:
