@@ -711,9 +711,12 @@ def test_the_key_is_in_no_argument_and_no_environment(program: Program, tmp_path
         wait_until(flag.with_name("flag.begun").exists, "the remote command runs")
         key: str = json.loads(order.read_text())["key"]
         assert len(key) == 64
-        processes = program.processes()
-        assert {"socketpipe", "sleep", "cat"} <= {*processes.values()}
-        for pid in processes:
+
+        def all_run() -> bool:
+            return {"socketpipe", "sleep", "cat"} <= {*program.processes().values()}
+
+        wait_until(all_run, "both sides and their commands run")
+        for pid in program.processes():
             for name in ("cmdline", "environ"):
                 public = Path(f"/proc/{pid}/{name}").read_bytes()
                 assert public
