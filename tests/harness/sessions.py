@@ -13,12 +13,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Side
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.identities import make_identities
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict, judge
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import (
+    Verdict,
+    empty_report,
+    judge,
+    mirrored,
+)
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import PEER, Scene
 
 from harness.processes import processes_with, wait_ended
@@ -33,6 +39,7 @@ sys.path.insert(0, sys.argv[1])
 for name, value in json.loads(sys.argv[2]).items():
     module, constant = name.split(".")
     setattr(importlib.import_module("_engine." + module), constant, value)
+exec(sys.argv[3])
 runpy.run_module("_engine", run_name="__main__")
 """
 _MARK = "SOCKETPIPE_TEST_SESSION"
@@ -42,12 +49,22 @@ View = dict[str, Any]
 Words = Sequence[str] | Path
 
 
+class Place(NamedTuple):
+    """Where an endpoint runs: its address there, and what enters the network of that machine."""
+
+    address: str = LOOPBACK
+    entered: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+HERE = Place()
+
+
 class EndpointProcess:
     """An endpoint that follows *spec*, and listens on *listener* if there is one.
 
     Its events and its stderr are files in *folder*. *mark* is in the environment of all
     that it starts. *patience* gives constants of the engine, `module.NAME`, another value in
-    seconds.
+    seconds. *before* is Python that its process runs first.
     """
 
     def __init__(
@@ -62,6 +79,7 @@ class EndpointProcess:
         patience: dict[str, float] | None = None,
         identity: dict[str, str] | None = None,
         progress: float | None = None,
+        before: str = "",
     ) -> None:
         self._events = folder / f"{spec['side']}.events"
         self._errors = folder / f"{spec['side']}.errors"
@@ -69,7 +87,7 @@ class EndpointProcess:
         files = [command["descriptor"] for command in spec["commands"] if "descriptor" in command]
         with self._events.open("wb") as events, self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [python, "-I", "-S", "-c", _BOOT, str(ENGINE.parent), json.dumps(patience or {})],
+                [python, "-I", "-S", "-c", _BOOT, str(ENGINE.parent), json.dumps(patience or {}), before],
                 stdin=subprocess.PIPE,
                 stdout=events,
                 stderr=errors,
@@ -101,12 +119,19 @@ class EndpointProcess:
 
     def wait_ended(self, timeout: float = 30.0) -> View:
         """Its view of the session."""
+        view = self.wait_gone(timeout)
+        assert view is not None, f"the endpoint ended without a view: {self.errors}"
+        return view
+
+    def wait_gone(self, timeout: float = 30.0) -> View | None:
+        """Its view of the session; None if it was killed."""
         if self.process.poll() is None:
             wait_ended(self.process, timeout)
         ended = self._find("ended")
-        assert ended is not None, f"the endpoint ended without a view: {self.errors}"
-        view: View = ended["view"]
-        return view
+        return None if ended is None else ended["view"]
+
+    def has_said(self, event: str) -> bool:
+        return self._find(event) is not None
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Those of that name so far."""
@@ -144,10 +169,11 @@ def side_of(
     checksum: str | None = None,
     stall_timeout: float | None = None,
     detached: bool = False,
+    listen_address: str = LOOPBACK,
 ) -> dict[str, Any]:
     """That side's specification of a session of *commands*, without key and listener.
 
-    Who listens on *ports* does so on loopback.
+    Who listens on *ports* does so at *listen_address*.
     """
     accepted = accept_rc or {}
     return {
@@ -160,7 +186,7 @@ def side_of(
         "directions": [] if preflight else [role for role in ("input", "output") if role in commands],
         "timeout": timeout,
         "candidates": list(candidates),
-        "listen_address": LOOPBACK,
+        "listen_address": listen_address,
         "ports": list(ports),
         "preflight": preflight,
         "checksum": checksum,
@@ -183,6 +209,7 @@ class Session:
     statuses. Who connects does so to the port that *through* makes of the listening side and
     its port. *progress* is for the local endpoint. Both endpoints run on *python*, but for a side
     that has another one in *pythons*.
+    *places* are where the sides run, *before* is Python that they run first.
     """
 
     def __init__(
@@ -203,19 +230,24 @@ class Session:
         stall_timeout: float | None = None,
         detached: bool = False,
         progress: float | None = None,
+        places: dict[str, Place] | None = None,
+        before: dict[str, str] | None = None,
     ) -> None:
         self._mark = secrets.token_hex(8)
+        self._commands = commands
         key = secrets.token_bytes(32)
-        held = {side: hold_port() for side in PEER if listen in (side, "auto")}
+        at = {side: (places or {}).get(side, HERE) for side in PEER}
+        held = {side: _hold_port(at[side]) for side in PEER if listen in (side, "auto")}
         #: By the side that listens.
         self.ports: dict[str, int] = {side: sock.getsockname()[1] for side, sock in held.items()}
 
         identities = make_identities() if encrypt else {}
 
         def start(side: str) -> EndpointProcess:
-            reached = [(LOOPBACK, through(at, port)) for at, port in self.ports.items() if at != side]
+            peer = PEER[side]
+            reached = [(at[peer].address, through(peer, self.ports[peer]))] if peer in self.ports else []
             # The local side is given its socket, the remote one opens it.
-            own = [port for at, port in self.ports.items() if at == side == "remote"]
+            own = [self.ports[side]] if side == "remote" and side in self.ports else []
             listener = held.get("local") if side == "local" else None
             if listener is not None:
                 listener.listen()
@@ -228,21 +260,24 @@ class Session:
                 preflight=preflight,
                 timeout=timeout,
                 checksum=checksum,
+                listen_address=at[side].address,
                 stall_timeout=stall_timeout,
                 detached=detached,
             )
             identity = identities.get(Side(side))
-            return EndpointProcess(
-                spec,
-                key,
-                folder,
-                mark=self._mark,
-                listener=listener,
-                python=(pythons or {}).get(side, python),
-                patience=patience,
-                identity=identity and identity._asdict(),
-                progress=progress if side == "local" else None,
-            )
+            with at[side].entered():
+                return EndpointProcess(
+                    spec,
+                    key,
+                    folder,
+                    mark=self._mark,
+                    listener=listener,
+                    python=(pythons or {}).get(side, python),
+                    patience=patience,
+                    identity=identity and identity._asdict(),
+                    progress=progress if side == "local" else None,
+                    before=(before or {}).get(side, ""),
+                )
 
         self.local = start("local")
         self.remote = start("remote")
@@ -260,6 +295,17 @@ class Session:
         if remote["own"]["path"] is None:
             self.local.let_go()
         return self.local.wait_ended(), remote
+
+    def wait_over(self, timeout: float = 30.0) -> Ended:
+        """How it ended, whoever was killed: whoever asked for the session knows what is left to know."""
+        remote = self.remote.wait_gone(timeout)
+        if not self.local.has_said("connected"):
+            self.local.let_go()
+        local = self.local.wait_gone(timeout)
+        unknown: View = {"own": empty_report(), "peer": None}
+        return Ended(
+            local or mirrored(remote or unknown), remote or mirrored(local or unknown), self._commands
+        )
 
     def processes(self) -> dict[int, str]:
         """What still runs of the session, with names: endpoints, guards and commands."""
@@ -282,6 +328,11 @@ class Session:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+
+
+def _hold_port(place: Place) -> socket.socket:
+    with place.entered():
+        return hold_port(place.address)
 
 
 class Ended:
