@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict
+
 from harness.processes import parent_of
 from harness.sessions import Ended, Session, Sessions, Words
 from harness.streams import CommitGate, sh
@@ -48,12 +50,8 @@ class Held:
             self._open("begin")
 
     def _commands(self) -> dict[str, Words]:
-        write = f"head -c {SIZE} /dev/zero" if self._moment == END else "head -c 10000 /dev/zero"
-        again = (
-            "true" if self._moment == END else "while sleep 0.02; do head -c 10000 /dev/zero || exit; done"
-        )
         return {
-            "input": sh(f"{self._begin('input')}; {write}; {again}; exec >&-; {self._wait('input')}"),
+            "input": sh(f"{self._begin('input')}; {self._write()} && exec >&- && {self._wait('input')}"),
             "remote": sh(
                 f"{self._begin('remote')}; tee {self.there.part} && exec >&- && {self._wait('remote')} "
                 f"&& mv {self.there.part} {self.there.whole}"
@@ -66,6 +64,12 @@ class Held:
 
     def _begin(self, role: str) -> str:
         return f"echo $$ > {self._folder}/{role}.begun; : < {self._folder}/begin"
+
+    def _write(self) -> str:
+        if self._moment == END:
+            return f"head -c {SIZE} /dev/zero"
+        little = "head -c 10000 /dev/zero"
+        return f"until [ -e {self._folder}/enough ]; do {little} || exit; sleep 0.02; done; {little}"
 
     def _wait(self, role: str) -> str:
         if self._moment != END or role != self._waiter:
@@ -97,8 +101,18 @@ class Held:
         return pid
 
     def go_on(self) -> None:
-        """To the end of the session."""
+        """To a good end of the session."""
+        (self._folder / "enough").touch()
+        self._open("begin")
         self._open("end")
+
+    def expect_whole(self) -> None:
+        """The session succeeds, all that was written was read, and nothing runs any more."""
+        ended = self.session.wait_over(BOUND)
+        assert ended.verdict == Verdict(None, None, [])
+        (size,) = ended.bytes("input") | ended.bytes("output")
+        assert self.there.whole.read_bytes() == self.here.whole.read_bytes() == bytes(size or 0)
+        wait_until(lambda: not self.session.processes(), "nothing of the session is left", BOUND)
 
     def expect_broken(self, began: float) -> Ended:
         """Since *began* no more than `BOUND` went by, nothing runs any more, and nobody who read a

@@ -104,6 +104,17 @@ class Link:
     def __getitem__(self, node: Node) -> Interface:
         return self._ends[node]
 
+    def cut(self) -> None:
+        """Nothing gets through, and nobody is told; IPv4 addresses stay."""
+        self._set_last("down")
+
+    def mend(self) -> None:
+        self._set_last("up")
+
+    def _set_last(self, state: str) -> None:
+        node, interface = list(self._ends.items())[-1]
+        node.run("ip", "link", "set", interface.name, state)
+
     def _attach(self, node: Node, number: int) -> Interface:
         address = self._prefix and f"{self._prefix}{number}"
         address6 = self._prefix6 and f"{self._prefix6}{number}"
@@ -142,10 +153,15 @@ class Network:
         self._adopt(host)
         return host
 
-    def router(self) -> Node:
-        """A node that passes on what is not for itself."""
+    def node(self) -> Node:
+        """One without sshd."""
         node = Node()
         self._adopt(node)
+        return node
+
+    def router(self) -> Node:
+        """A node that passes on what is not for itself."""
+        node = self.node()
         for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
             node.run("sh", "-c", f"echo 1 > /proc/sys/net/{switch}")
         return node

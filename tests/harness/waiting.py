@@ -21,3 +21,11 @@ def wait_until(condition: Callable[[], T], what: str, timeout: float = 15.0) -> 
             return value
         assert time.monotonic() < deadline, f"waited {timeout:g} s in vain: {what}"
         time.sleep(0.02)
+
+
+def let_pass(seconds: float, holds: Callable[[], object], what: str) -> None:
+    """A time in which *holds* has to be true all along; AssertionError with *what*."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert holds(), f"not for {seconds:g} s: {what}"
+        time.sleep(0.02)
