@@ -1,6 +1,6 @@
 # make demo    a real transfer on this machine, no ssh server and no root needed
 # make test    every check; as root, for it makes hosts out of network namespaces
-# make lint, make sanity, make unit, make integration: parts of make test
+# make lint, make sanity, make unit, make integration, make faults: parts of make test
 # make bench   throughput and overhead, printed
 # make fuzz    the property tests with many more examples, for a few minutes
 
@@ -12,16 +12,18 @@ WORKERS ?= 4
 EXAMPLES ?= 2000
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test lint sanity unit integration bench fuzz clean
+.PHONY: demo test lint sanity checks unit integration faults bench fuzz clean
 
 demo: $(VENV)/core
 	$(BIN)/ansible-playbook playbooks/demo.yml
 
-# Sanity tests keep one processor busy, unit tests wait a lot. What is measured is measured alone.
+# Sanity tests keep one processor busy, the others wait a lot. What is measured is measured alone.
 test: system-packages lint
-	$(MAKE) --jobs=2 sanity unit
-	$(MAKE) integration
+	$(MAKE) --jobs=2 sanity checks
 	$(MAKE) bench
+
+checks: system-packages $(VENV)/tests
+	$(PYTEST) -n $(WORKERS) tests/unit tests/integration tests/faults
 
 lint: $(VENV)/tests
 	$(BIN)/ruff check .
@@ -37,6 +39,9 @@ unit: $(VENV)/tests
 
 integration: system-packages $(VENV)/tests
 	$(PYTEST) -n $(WORKERS) tests/integration
+
+faults: system-packages $(VENV)/tests
+	$(PYTEST) -n $(WORKERS) tests/faults
 
 fuzz: $(VENV)/tests
 	FUZZ_EXAMPLES=$(EXAMPLES) $(PYTEST) -n $(WORKERS) -m hypothesis -v tests/unit

@@ -83,3 +83,21 @@ def test_nobody_reads_for_long(
     ended = sessions.end(session)
     assert ended.verdict == Verdict(None, None, [])
     assert gate.whole.stat().st_size == SIZE
+
+
+@pytest.mark.parametrize("options", WAYS.values(), ids=WAYS.keys())
+def test_an_output_comes_long_after_the_input_has_ended(
+    sessions: Sessions, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    """A filter that sorts says nothing before it has read everything."""
+    gate = CommitGate(tmp_path)
+    awake = tmp_path / "awake"
+    os.mkfifo(awake)
+    remote = sh(f"cat > {tmp_path}/read && : < {awake} && cat {tmp_path}/read")
+    commands = {"input": sh("echo x"), "remote": remote, "output": gate.argv}
+    session = sessions.start(dict(commands), patience=PATIENCE, **options)
+    expect_to_live(session)
+    with awake.open("w"):
+        pass
+    assert sessions.end(session).verdict == Verdict(None, None, [])
+    assert gate.whole.read_bytes() == b"x\n"

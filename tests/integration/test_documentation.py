@@ -51,6 +51,7 @@ NOT_RUN = {
     "make lint": "it is another part of make test",
     "make sanity": "it is another part of make test",
     "make unit": "it is another part of make test",
+    "make faults": "it is another part of make test",
     "make bench": "it is another part of make test",
     "make fuzz": "it is a part of make test, for longer",
     "ansible-playbook dds.socketpipe.install_helper -i inventory --become": "test_helper_role.py runs it",
