@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from harness.ansible import MODULE, Ansible, Run, TaskResult
+from harness.crowd import Crowd
 from harness.network import Keys, Target, enter_own_network, processes_here, run
 from harness.terminal import Terminal
 from harness.topology import Network
@@ -107,6 +108,18 @@ def terminal() -> Iterator[Terminal]:
     terminal = Terminal()
     yield terminal
     terminal.close()
+
+
+@pytest.fixture
+def crowd(ansible: Ansible) -> Iterator[Crowd]:
+    """Nothing of the test may be left running on any target of its members."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # other users of a target come here
+        crowd = Crowd(ansible, folder)
+        yield crowd
+        crowd.close()
+        crowd.expect_nothing_left()
 
 
 @pytest.fixture

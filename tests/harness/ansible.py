@@ -69,11 +69,16 @@ class Run:
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, 9)
             raise AssertionError(f"it did not end within {timeout} s:\n{self.output}") from None
+        return self.results()
+
+    def results(self) -> list[TaskResult]:
+        """Those that have come so far."""
         return list(self._read())
 
     def _read(self) -> Iterator[TaskResult]:
         if self._results.exists():
-            for line in self._results.read_text(encoding="utf-8").splitlines():
+            whole_lines = self._results.read_text(encoding="utf-8").rpartition("\n")[0]
+            for line in whole_lines.splitlines():
                 entry = json.loads(line)
                 yield TaskResult(entry["kind"], entry["host"], entry["result"], entry["seconds"])
 

@@ -217,9 +217,13 @@ class Host(Node):
             **variables,
         }
 
-    def close(self) -> None:
+    def stop_sshd(self) -> None:
+        """Nobody can log in any more; who has, stays."""
         self._sshd.terminate()
         self._sshd.wait()
+
+    def close(self) -> None:
+        self.stop_sshd()
         super().close()
         shutil.rmtree(self._etc, ignore_errors=True)
 

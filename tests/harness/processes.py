@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import subprocess
 from pathlib import Path
@@ -30,6 +31,12 @@ def parent_of(pid: int) -> int:
 def children_of(pid: int) -> list[int]:
     """Those of its main thread."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def takes(pid: int, signum: int) -> bool:
+    """Whether it has a handler for that signal."""
+    found = re.search(r"^SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return found is not None and bool(int(found[1], 16) >> (signum - 1) & 1)
 
 
 def wait_ended(process: subprocess.Popen[bytes], timeout: float) -> None:
