@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from harness.ansible import BIN, MODULE, Ansible, Run
+from harness.ansible import BIN, MODULE, Ansible, Run, TaskResult
 from harness.network import Target
 from harness.program import Program
 from harness.terminal import Terminal
@@ -91,6 +91,21 @@ def test_lines_tell_of_each_host_while_it_runs(
     for count, percent in zip(counts, percents, strict=True):
         assert int(percent) == pytest.approx(float(count) * 1e6 / SIZE * 100, abs=1)
     assert sorted(map(float, rates))[len(rates) // 2] == pytest.approx(5.24, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("progress", -1, "progress: must be a number of seconds, or 0 for none"),
+        ("progress", "inf", "progress: must be a number of seconds, or 0 for none"),
+        ("size", "many", "size: 'many' is not a number of bytes, such as 32k or 50M"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    session: Callable[..., TaskResult], option: str, value: object, sentence: str
+) -> None:
+    result = session(input="true", remote="true", **{option: value})
+    assert (result.kind, result.msg) == ("failed", sentence)
 
 
 # ansible-runner, and so AWX

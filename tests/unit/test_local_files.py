@@ -83,6 +83,22 @@ def test_a_file_is_read_by_the_endpoint(folder: Path, accept_rc: list[int]) -> N
         assert os.read(descriptor, 10) == b"content"
 
 
+def test_the_size_of_an_input_file_is_known(folder: Path) -> None:
+    (folder / "empty").touch()
+    # Those of /proc say that they are empty.
+    sizes = {"file": len(b"content"), "empty": None, "fifo": None, "to null": None, "/proc/cpuinfo": None}
+    for name, size in sizes.items():
+        with LocalFiles(is_check=False) as files:
+            open_input(files, folder / name)
+            assert files.input_size == size, name
+
+
+def test_without_an_input_file_no_size_is_known(folder: Path) -> None:
+    with LocalFiles(is_check=False) as files:
+        open_output(files, folder / "new")
+        assert files.input_size is None
+
+
 def test_a_file_is_written_by_the_endpoint_and_gets_its_name_later(folder: Path) -> None:
     with LocalFiles(is_check=False) as files:
         open_output(files, folder / "file", attributes=Attributes(backup=True))
