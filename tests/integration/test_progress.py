@@ -177,7 +177,7 @@ def test_bars_on_a_terminal(
             one={**task, "size": "1000000"},
             two={**task, "size": "500000"},
             three={**task},
-            failing={**task, "remote": "false"},
+            failing={**task, "remote": ["sh", "-c", "head -c 1 > /dev/null; exit 3"]},
             silent={**task, "progress": 0},
         ),
         tasks,
