@@ -68,6 +68,7 @@ class Member:
         self.inventory = target.inventory(
             **{
                 "ansible_python_interpreter": str(self._python),
+                "ansible_remote_tmp": f"{folder}/tmp",
                 "folder": str(folder),
                 "patience": 60,
                 **variables,
@@ -80,6 +81,14 @@ class Member:
     def module(self) -> int:
         """Its guard looks like it."""
         return _first_of(pid for pid, words in self.target.processes().items() if self._option in words)
+
+    @property
+    def sudo(self) -> int:
+        """That became the module's user."""
+        pid = self.module
+        while not command_line(pid).startswith("sudo "):
+            pid = parent_of(pid)
+        return pid
 
     @property
     def sshd(self) -> int:

@@ -239,6 +239,7 @@ class Target(Host):
         self.address6 = f"fd77:{cable}::2"
         self.controller_address = f"10.77.{cable}.1"
         self.controller_address6 = f"fd77:{cable}::1"
+        self._has_cable = True
         run("ip", "link", "add", self.link, "type", "veth", "peer", "eth0", "netns", self.namespace)
         for at, link, end in (([], self.link, 1), (["-n", self.namespace], "eth0", 2)):
             run("ip", *at, "address", "add", f"10.77.{cable}.{end}/24", "dev", link)
@@ -248,6 +249,17 @@ class Target(Host):
     def inventory(self, **variables: object) -> dict[str, object]:
         return super().inventory(**{"ansible_host": self.address, **variables})
 
+    def power_off(self) -> None:
+        """Nothing here says a last word, and the cable leads nowhere."""
+        self._cut_cable()
+        for pid in processes_in(self.network):
+            kill(pid)
+
+    def _cut_cable(self) -> None:
+        if self._has_cable:
+            self._has_cable = False
+            run("ip", "link", "delete", self.link)
+
     def close(self) -> None:
-        run("ip", "link", "delete", self.link)
+        self._cut_cable()
         super().close()
