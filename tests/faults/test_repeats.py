@@ -23,7 +23,7 @@ from harness.sessions import ENGINE, Ended, Words, side_of
 from harness.sockets import LOOPBACK, hold_port, refuses
 from harness.streams import sh
 
-ROUNDS = 34
+ROUNDS = 40
 
 #: Plays the orders that come on standard input, and tells what is left of each in its process.
 PLAYER = """

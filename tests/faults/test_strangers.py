@@ -176,3 +176,13 @@ def test_a_peer_that_speaks_a_newer_protocol_is_told(stage: Stage) -> None:
     failure = str(Ended(mirrored(view), view, COMMANDS).verdict.failure)
     assert "there tried to connect" in failure
     assert "it speaks version 2 of the protocol, this side version 1" in failure
+
+
+@LISTENERS
+def test_two_endpoints_of_different_versions_say_so(sessions: Sessions, listen: str) -> None:
+    newer = "import importlib; importlib.import_module('_engine.handshake').VERSION = 2"
+    ended = sessions.run(COMMANDS, listen=listen, timeout=1, before={"remote": newer})
+    versions = (2, 1) if listen == "local" else (1, 2)
+    failure = str(ended.verdict.failure)
+    assert "it speaks version {} of the protocol, this side version {}".format(*versions) in failure
+    assert "install the same version on both" in failure

@@ -10,9 +10,7 @@ import os
 import shlex
 import signal
 import sys
-from pathlib import Path
 
-import pytest
 from harness.ansible import BIN, Ansible
 from harness.crowd import BOUND, MIDDLE, Crowd
 from harness.network import Target

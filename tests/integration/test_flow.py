@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from harness.ansible import TaskResult
+from harness.network import Target
 from harness.streams import SHORT_WRITES, SHORT_WRITES_SIZE, copied_by_dd
 
 Session = Callable[..., TaskResult]
@@ -83,3 +84,14 @@ def test_sizes_that_are_none_are_refused(session: Session, option: str, size: st
     result = session(input="true", remote="true", **{option: size})
     assert result.kind == "failed"
     assert result.msg == f"{option}: '{size}' is not a number of bytes, such as 32k or 50M"
+
+
+def test_a_session_that_stalls_fails(session: Session, target: Target) -> None:
+    """Its reader reads nothing, and both machines are there."""
+    result = session(input=["cat", "/dev/zero"], remote=["sleep", "60"], stall_timeout=10)
+    assert result.kind == "failed"
+    assert result.msg == (
+        "no byte has moved for 10 s; see what input command 'cat /dev/zero' on controller and remote "
+        f"command 'sleep 60' on {target.name} wait for, or raise stall_timeout"
+    )
+    assert result.seconds < 30

@@ -59,7 +59,7 @@ class Session:
     @staticmethod
     def _report(**commands: View) -> View:
         directions = {"input": end(), "output": end()}
-        meeting = {"path": {}, "attempts": [], "cannot_listen": None}
+        meeting = {"path": {}, "attempts": [], "cannot_listen": None, "other_version": None}
         return {"commands": commands, "directions": directions, "reason": None, **meeting}
 
     def command(self, role: str, command: View) -> Session:

@@ -104,6 +104,7 @@ def report(**fields: Any) -> dict[str, Any]:
         "directions": {},
         "attempts": [],
         "cannot_listen": None,
+        "other_version": None,
         "reason": None,
     }
     return {**nothing, **fields}

@@ -48,7 +48,7 @@ TRIED_FROM_LOCAL = (
 
 
 def report(attempts: list[dict[str, Any]] | None = None, cannot_listen: str | None = None) -> dict[str, Any]:
-    return {"attempts": attempts or [], "cannot_listen": cannot_listen}
+    return {"attempts": attempts or [], "cannot_listen": cannot_listen, "other_version": None}
 
 
 def reports(**sides: dict[str, Any]) -> dict[str, Any]:
@@ -166,6 +166,15 @@ def test_that_both_could_not_listen_is_told_of_both() -> None:
     said = {side: report(cannot_listen="Address already in use") for side in HOSTS}
     sentence = no_path(WITHIN, said, scene("auto", "50000"))
     assert sentence.count("could not listen on port 50000: Address already in use") == 2
+
+
+@pytest.mark.parametrize(("listen", "connecting"), [("local", "t1"), ("remote", "controller")])
+def test_a_visitor_of_another_version_is_told_of(listen: str, connecting: str) -> None:
+    said = reports(**{listen: {**report(), "other_version": "it speaks version 2, this side version 1"}})
+    assert (
+        f"; somebody connected to {HOSTS[listen]}, but it speaks version 2, this side version 1: if that was "
+        f"{connecting}, install the same version on both; "
+    ) in no_path(WITHIN, said, scene(listen))
 
 
 @pytest.mark.parametrize(("listen", "other"), [("local", "remote"), ("remote", "local")])

@@ -102,6 +102,7 @@ def report_of(side: str, reason: Report | None = None) -> Report:
             "path": PATH,
             "attempts": [{**ATTEMPT, "side": side}],
             "cannot_listen": None,
+            "other_version": None,
             "strangers": 3,
             "reason": reason,
         }

@@ -488,6 +488,7 @@ class Endpoint:
             "attempts": self._meeting.attempts(),
             "cannot_listen": self._meeting.cannot_listen,
             "strangers": self._meeting.strangers,
+            "other_version": self._meeting.other_version,
             "reason": self._reason,
         }
 

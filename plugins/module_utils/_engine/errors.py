@@ -125,3 +125,7 @@ class HandshakeError(Exception):
 
     It ends that connection, never the session.
     """
+
+
+class VersionError(HandshakeError):
+    """It speaks another version of the protocol, so it is no stranger perhaps."""

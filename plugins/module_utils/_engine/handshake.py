@@ -22,7 +22,7 @@ import os
 from enum import Enum
 from typing import Optional, Tuple
 
-from .errors import HandshakeError
+from .errors import HandshakeError, VersionError
 
 MAGIC = b"socketpipe"
 VERSION = 1
@@ -75,7 +75,7 @@ def _check_header(got: bytes, *allowed: bytes) -> None:
         return
     version_at = len(MAGIC)
     if got.startswith(MAGIC) and len(got) > version_at and got[version_at] != VERSION:
-        raise HandshakeError(
+        raise VersionError(
             f"it speaks version {got[version_at]} of the protocol, this side version {VERSION}"
         )
     raise HandshakeError("what it sent is not a socketpipe handshake of the other side")

@@ -50,6 +50,7 @@ def empty_report() -> Report:
         "attempts": [],
         "cannot_listen": None,
         "strangers": 0,
+        "other_version": None,
         "reason": None,
     }
 

@@ -87,7 +87,8 @@ def _listen(address: str, port: int) -> socket.socket:
 class Listener:
     """Accepts on *sock*, which it owns, and hands each proven connection to *on_proven*.
 
-    `strangers` counts the connections that were refused or dropped.
+    `strangers` counts the connections that were refused or dropped; `other_version` is what was said
+    of the last one that spoke another version of the protocol.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Listener:
         self._on_proven = on_proven
         self._unproven: Dict[Proving, None] = {}  # the oldest first
         self.strangers = 0
+        self.other_version: Optional[str] = None
         self._resume()
 
     def close(self) -> None:
@@ -168,3 +170,5 @@ class Listener:
     def _refused(self, proving: Proving, text: str) -> None:
         del self._unproven[proving]
         self.strangers += 1
+        if proving.has_other_version:
+            self.other_version = text

@@ -117,6 +117,11 @@ class Meeting:
         """How many connections to this side's listener did not prove themselves."""
         return 0 if self._listener is None else self._listener.strangers
 
+    @property
+    def other_version(self) -> Optional[str]:
+        """What this side's listener says of one that spoke another version of the protocol."""
+        return None if self._listener is None else self._listener.other_version
+
     def close(self) -> None:
         """Let go of everything but the peer."""
         self._stop_connecting()

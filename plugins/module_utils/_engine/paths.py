@@ -43,6 +43,8 @@ def no_path(text: str, reports: Dict[str, Report], scene: Scene) -> str:
     parts = [f"{_who(sides, scene)}: {text}"]
     parts += [_tried(side, reports[side]["attempts"], scene) for side in sides]
     parts += [_deaf(PEER[side], reports, scene) for side in sides if reports[PEER[side]]["cannot_listen"]]
+    others = [PEER[side] for side in sides if reports[PEER[side]]["other_version"]]
+    parts += [_other_version(side, reports, scene) for side in others]
     parts.append(_advice(sides, scene))
     return "; ".join(parts)
 
@@ -78,6 +80,13 @@ def _way(attempts: List[Attempt]) -> str:
 def _deaf(side: str, reports: Dict[str, Report], scene: Scene) -> str:
     ports = "" if scene.ports is None else f" on port {scene.ports}"
     return f"{scene.hosts[side]} could not listen{ports}: {reports[side]['cannot_listen']}"
+
+
+def _other_version(side: str, reports: Dict[str, Report], scene: Scene) -> str:
+    return (
+        f"somebody connected to {scene.hosts[side]}, but {reports[side]['other_version']}: if that was "
+        f"{scene.hosts[PEER[side]]}, install the same version on both"
+    )
 
 
 def _advice(sides: List[str], scene: Scene) -> str:

@@ -9,7 +9,7 @@ import socket
 from typing import Callable, NamedTuple
 
 from .addresses import Address, plain_address
-from .errors import HandshakeError, IntegrityError
+from .errors import HandshakeError, IntegrityError, VersionError
 from .handshake import Handshake
 from .loop import READ, WRITE, Loop
 from .stream import Stream
@@ -40,7 +40,8 @@ class Proven(NamedTuple):
 class Proving:
     """Runs *handshake* on *stream*, and calls one of the two, once.
 
-    *on_failed* gets a sentence about the other end; the socket is closed by then.
+    *on_failed* gets a sentence about the other end; the socket is closed by then. It may be that it
+    `has_other_version`.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Proving:
         on_failed: Callable[[Proving, str], None],
     ) -> None:
         self.handshake = handshake
+        self.has_other_version = False
         self._stream = stream
         self._loop = loop
         self._on_proven = on_proven
@@ -82,6 +84,7 @@ class Proving:
             self._stream.send(self.handshake.take())
             self._read()
         except (HandshakeError, IntegrityError) as error:
+            self.has_other_version = isinstance(error, VersionError)
             self._fail(str(error))
         except OSError as error:
             self._fail(error.strerror or str(error))

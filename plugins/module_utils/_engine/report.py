@@ -77,6 +77,7 @@ def _is_report(report: Any, side: str, directions: Sequence[str]) -> bool:
         attempts=_each(_is_attempt),
         cannot_listen=_or_none(_is_text),
         strangers=_is_count,
+        other_version=_or_none(_is_text),
         reason=_or_none(lambda reason: _is_reason(reason, side, directions)),
     )(report)
 
