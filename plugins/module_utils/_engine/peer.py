@@ -128,7 +128,9 @@ class Peer:
 
     def _beat(self) -> None:
         self._timers["beat"] = self._loop.after(HEARTBEAT, self._beat)
-        self.send("heartbeat", **self.pulse())
+        # Who does not read what is there already needs no more of it.
+        if not self._stream.has_unsent:
+            self.send("heartbeat", **self.pulse())
 
     def _expect(self) -> None:
         left = self._heard + SILENCE - time.monotonic()
