@@ -13,6 +13,7 @@ import pytest
 
 # The collection can be imported only after the conftest files were.
 if TYPE_CHECKING:
+    from harness.memory import SmallMemory
     from harness.moments import Held
     from harness.sessions import Sessions
 
@@ -41,3 +42,14 @@ def hold(sessions: Sessions, tmp_path: Path) -> Iterator[Callable[..., Held]]:
     yield hold
     for held in started:
         held.close()
+
+
+@pytest.fixture
+def memory() -> Iterator[SmallMemory]:
+    """Where nothing but the kernel decides who has to go."""
+    from harness.memory import small_memory  # noqa: PLC0415
+
+    with small_memory() as memory:
+        if memory is None:
+            pytest.skip("no memory cgroup can be made here; test_kills.py has the SIGKILL alone")
+        yield memory

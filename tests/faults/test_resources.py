@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict
-from harness.memory import SmallMemory, small_memory
+from harness.memory import SmallMemory
 from harness.moments import BOUND, MIDDLE, Held
 from harness.sessions import Session, Sessions
 from harness.streams import CommitGate, sh
@@ -38,15 +38,6 @@ def test_a_disk_is_full(sessions: Sessions, small_disk: Path, writer: str, reade
 
 
 # Memory
-
-
-@pytest.fixture
-def memory() -> Iterator[SmallMemory]:
-    """Where nothing but the kernel decides who has to go."""
-    with small_memory() as memory:
-        if memory is None:
-            pytest.skip("no memory cgroup can be made here; test_kills.py has the SIGKILL alone")
-        yield memory
 
 
 @pytest.mark.parametrize("side", ["local", "remote"])
