@@ -25,7 +25,7 @@ def listeners(target: Target) -> tuple[str, str]:
     return run("ss", "-Hltn").stdout, target.run("ss", "-Hltn").stdout
 
 
-@pytest.mark.parametrize(("pipelining", "times"), [("true", 12), ("false", 5)])
+@pytest.mark.parametrize(("pipelining", "times"), [("true", 30), ("false", 5)])
 def test_many_tasks_leave_nothing(
     ansible: Ansible, target: Target, tmp_path: Path, pipelining: str, times: int
 ) -> None:
