@@ -416,11 +416,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             stay(lambda: play(endpoint))
         else:
             held = [*files.held, *([] if listener is None else [listener.fileno()])]
-            inherited = files.descriptors
-            leave(
-                lambda: play(LocalEndpoint(spec, listener, _ignore, inherited, outlives_playbook=True)), held
-            )
+            leave(lambda: play(self._start_outliving(spec, listener, files)), held)
             files.forget()
+
+    def _start_outliving(
+        self, spec: Specification, listener: socket.socket | None, files: LocalFiles
+    ) -> LocalEndpoint:
+        endpoint = LocalEndpoint(spec, listener, _ignore, files.descriptors, outlives_playbook=True)
+        if listener is not None:
+            # The worker closes its own; the port is free when all have.
+            listener.close()
+        return endpoint
 
     def _conclude(self, view: Result, files: LocalFiles) -> Outcome:
         verdict = judge(view, mirrored(view), self._scene)

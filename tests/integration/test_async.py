@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from harness.ansible import MODULE, Ansible, Run, TaskResult
 from harness.middle import BOUND
-from harness.network import Target, kill, processes_here, processes_in
+from harness.network import Target, kill, processes_here, processes_in, run
 from harness.processes import parent_of
 from harness.streams import CommitGate
 from harness.users import PASSWORD
@@ -187,6 +187,16 @@ def test_without_poll_it_outlives_its_playbook(
     result = ansible.play({target.name: target.inventory()}, tasks)[-1]
     assert result.kind == "ok", result.msg
     assert out.read_text(encoding="ascii").endswith("the end\n")
+
+
+@pytest.mark.parametrize("job", [POLLED, LEFT], ids=["polled", "left"])
+def test_nobody_listens_while_the_stream_flows(
+    start: Callable[..., Run], stream: Stream, job: dict[str, int]
+) -> None:
+    """The port is free for another session, and nobody is left waiting at it."""
+    start({MODULE: {**stream.options, "listen": "local"}, **job})
+    wait_until(stream.gate.has_bytes, "the stream flows", timeout=60)
+    assert run("ss", "-Hltn").stdout == ""
 
 
 # What ends it
