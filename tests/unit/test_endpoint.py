@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Side
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Purpose, Side
 from harness import by_hand
-from harness.by_hand import Stage, report_by_hand
+from harness.by_hand import Played, Stage, report_by_hand
 from harness.processes import is_running
 from harness.sessions import Words
 from harness.sockets import TIMEOUT, read_to_the_end, reset
@@ -174,6 +174,17 @@ def test_a_command_that_has_read_everything_may_work_on_in_silence(stage: Stage,
     if read == "by the command here":
         played.data[0].shutdown(socket.SHUT_WR)
     played.exchange_heartbeats(20, moved={})
+
+
+def test_a_reader_that_ends_at_once_does_not_keep_anybody_from_counting(stage: Stage) -> None:
+    """Its word comes together with that of its start."""
+    commands: dict[str, Words] = {"input": sh("sleep 60"), "remote": []}
+    control = stage.pick("local", commands, "local", stall_timeout=60, patience=MOVING)
+    stage.join(Purpose.INPUT)
+    control.hear_until("start")
+    control.sock.sendall(control.frame("started") + control.frame("read", direction="input", whole=False))
+    control.hear_until("heartbeat")
+    Played(stage.endpoint, control, []).exchange_heartbeats(2)
 
 
 # The outcome of a detached session

@@ -68,7 +68,7 @@ class DirectionEnd:
 
     def moved(self) -> Optional[int]:
         """Payload bytes that have gone through this end so far."""
-        return self._bytes if self.state is not State.OPEN else self._measure()
+        return self._measure() if self._bytes is None else self._bytes
 
     def _count(self) -> None:
         """Once: a connection that was disconnected counts no more."""
