@@ -46,6 +46,7 @@ def conduct(
 
 def _wait_reported(endpoint: LocalEndpoint, meeting: float, limit: float) -> View | None:
     """Its view, when it holds both reports; None if it never does."""
+    meeting = min(meeting, limit)
     try:
         return endpoint.wait_reported(meeting)
     except queue.Empty:

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import IO, Any, cast
 
 from ansible_collections.dds.socketpipe.plugins.module_utils import _engine
@@ -119,9 +120,9 @@ class LocalEndpoint:
 
     def give_up(self) -> None:
         """Have it abort the session."""
-        with self._lock:
-            if not self._stdin.closed:
-                self._stdin.close()
+        # What could not be written to one that has died is tried again by close.
+        with self._lock, suppress(BrokenPipeError):
+            self._stdin.close()
 
     def close(self) -> None:
         """Have it abort the session unless it is over, and wait for it."""
@@ -136,11 +137,10 @@ class LocalEndpoint:
         self._write(json.dumps(event).encode() + b"\n")
 
     def _write(self, line: bytes) -> None:
-        try:
-            self._stdin.write(line)
-            self._stdin.flush()
-        except BrokenPipeError:
-            pass  # it has died already, and _next tells why
+        with self._lock, suppress(BrokenPipeError):  # it has died already, and _next tells why
+            if not self._stdin.closed:
+                self._stdin.write(line)
+                self._stdin.flush()
 
     def _read_view(self, timeout: float | None) -> Event:
         """The last one, and no other."""
