@@ -156,6 +156,14 @@ def test_what_the_other_machines_command_reads_is_no_stall(stage: Stage) -> None
     assert played.control.hear_until("abort")["reason"]["kind"] == "stalled"
 
 
+def test_what_the_next_heartbeat_tells_may_have_moved_in_time(stage: Stage) -> None:
+    """Between two words of a change there may be a heartbeat more than between the changes."""
+    patience = {"peer.HEARTBEAT": 0.5, "stall.LOOK": 0.05}
+    played = stage.meet("local", FILTER, "local", stall_timeout=0.9, patience=patience)
+    for count in range(3):
+        played.exchange_heartbeats(2, moved={"input": count, "output": 0})
+
+
 def test_what_a_command_here_reads_is_no_stall(stage: Stage) -> None:
     played = stage.meet("local", FILTER, "local", stall_timeout=0.4, patience=MOVING)
     for _count in range(20):

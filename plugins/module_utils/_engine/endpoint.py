@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
 
+from . import peer
 from .command import UNATTENDED, Surroundings
 from .control import Message
 from .crew import Crew, Player, find_executables
@@ -287,12 +288,14 @@ class Endpoint:
         return {end.name: end.moved() for end in self._ends if not end.is_at_end}
 
     def _watch_for_stall(self, timeout: float) -> None:
+        """A heartbeat longer: so late may the peer's next word of what has moved there be."""
         from .stall import StallWatch
 
         if None in self.moved().values():
             raise ResourceError("it does not count bytes, so it can not watch for a stall")
         text = f"no byte has moved for {timeout:g} s"
-        StallWatch(self.loop, timeout, self._open_counts, lambda: self.loop.fail(StallError(text)))
+        patience = timeout + peer.HEARTBEAT
+        StallWatch(self.loop, patience, self._open_counts, lambda: self.loop.fail(StallError(text)))
 
     def _open_counts(self) -> Dict[str, Any]:
         """What both sides count, of each direction that is not at its reading end."""
