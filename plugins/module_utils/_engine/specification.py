@@ -66,7 +66,7 @@ class Specification(NamedTuple):
 
     *block_size* is in bytes, for every read of a command; *rate_limit* in bytes per second, for
     each direction. *checksum* is the name of a hash, for each direction. *identity* is there if the
-    session is encrypted. *stall_timeout* is in seconds without a byte, for the local side, None for ever.
+    session is encrypted. *stall_timeout* is in seconds without a byte, None for ever.
     *is_detached*: the remote side waits for the outcome that the local side is given.
     """
 
