@@ -17,16 +17,11 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ansible.module_utils.common.text.formatters import human_to_bytes
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.addresses import (
     login,
     parse_login,
-)
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.checksum import (
-    known_checksums,
-    new_checksum,
 )
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.command import (
     TAIL_SIZE,
@@ -78,7 +73,6 @@ from ansible_collections.dds.socketpipe.plugins.modules.socketpipe import (
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._detached import conduct, leave, stay
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._helper import (
     sources,
-    why_not,
     with_helper,
 )
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._local_endpoint import (
@@ -87,6 +81,7 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._local_endpoint imp
     LocalEndpointError,
 )
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._local_files import LocalFiles
+from ansible_collections.dds.socketpipe.plugins.plugin_utils._options import checked
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._output_file import (
     Attributes,
     FileError,
@@ -102,7 +97,6 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._rendezvous import 
     Rendezvous,
     Target,
     arrange,
-    parse_ports,
     resolve,
 )
 
@@ -118,11 +112,6 @@ _KILLED_STATUS = 137
 #: Seconds beyond those that the target's side has, for the local side of a task with async to be
 #: given up. Ansible looks every 5 s whether the time of such a task is over.
 ASYNC_GRACE = 15.0
-#: The peer's counts come every 5 s with its heartbeat; a stall that is shorter can not be told.
-SHORTEST_STALL = 10.0
-
-#: Options that are numbers of bytes, and the most that the kernel takes for each.
-_SIZES = {"block_size": (1 << 31) - 1, "rate_limit": (1 << 63) - 1}
 
 display = Display()
 
@@ -139,19 +128,6 @@ class Secrets(NamedTuple):
 
 class RefusalError(Exception):
     """The task can not be done; the sentence is for the user."""
-
-
-def _parse_size(name: str, text: str | None, largest: int) -> int | None:
-    """A number of bytes such as 32k, in Ansible's notation; None for None."""
-    if text is None:
-        return None
-    try:
-        size = int(human_to_bytes(text))
-    except ValueError:
-        size = 0
-    if not 0 < size <= largest:
-        raise RefusalError(f"{name}: '{text}' is not a number of bytes, such as 32k or 50M")
-    return size
 
 
 def _end_by_signal(status: int | None) -> str:
@@ -206,6 +182,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _read_options(self) -> None:
         self._options = self._validate()
+        self._helper: str | None = self._options["helper"]
         commands = {role: self._options[role] for role in ROLES if self._options[role] is not None}
         self._specs: dict[str, AnySpec] = {
             role: self._command_spec(role, commands[role]) for role in commands
@@ -221,36 +198,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         _result, options = self.validate_argument_spec(
             argument_spec=spec, required_one_of=LOCAL_COMMANDS, mutually_exclusive=EXCLUSIVE
         )
-        if not 0 < options["timeout"] < float("inf"):
-            raise RefusalError("timeout: must be more than 0 seconds")
-        stall_timeout = options["stall_timeout"]
-        if stall_timeout != 0 and not SHORTEST_STALL <= stall_timeout < float("inf"):
-            raise RefusalError(f"stall_timeout: must be {SHORTEST_STALL:.0f} seconds or more, or 0 for none")
-        if not 0 <= options["progress"] < float("inf"):
-            raise RefusalError("progress: must be a number of seconds, or 0 for none")
         try:
-            parse_ports(options["ports"])
+            return checked(options, is_async=bool(self._task.async_val))
         except ValueError as error:
             raise RefusalError(str(error)) from error
-        self._check_checksum(options["checksum"])
-        self._helper: str | None = options["helper"]
-        if self._helper is not None:
-            refused = why_not(options, is_async=bool(self._task.async_val))
-            if refused is not None:
-                raise RefusalError(refused)
-            options["listen"] = "local"
-        for name, largest in _SIZES.items():
-            options[name] = _parse_size(name, options[name], largest)
-        options["size"] = _parse_size("size", options["size"], (1 << 63) - 1)
-        return dict(options)
-
-    def _check_checksum(self, name: str | None) -> None:
-        try:
-            if name is not None:
-                new_checksum(name)
-        except ValueError as error:
-            known = ", ".join(known_checksums())
-            raise RefusalError(f"checksum: '{name}' is none of those known here: {known}") from error
 
     def _paths_of_files(self) -> dict[str, str]:
         """By role, those that take the place of a command."""
@@ -560,7 +511,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             directions=self._directions,
             timeout=self._options["timeout"],
             checksum=self._options["checksum"],
-            **{name: self._options[name] for name in _SIZES},
+            **{name: self._options[name] for name in ("block_size", "rate_limit")},
             **place._asdict(),
             preflight=self._task.check_mode,
             stall_timeout=self._options["stall_timeout"] or None,
