@@ -218,9 +218,9 @@ def result_of_task(spec, reason, task):
     )
 
     if reason:
-        return skipped_result(reason)
+        return skipped_result(reason, is_check=spec.preflight)
     began = datetime.now()
-    return build_detached_result(run(spec), task, began)
+    return build_detached_result(run(spec), task, began, is_check=spec.preflight)
 
 
 def run(spec):

@@ -126,6 +126,17 @@ def test_the_result_is_that_of_a_task_without_async(
     assert len(out.read_text(encoding="ascii").splitlines()) == 1000
 
 
+def test_check_mode(play: Callable[..., list[TaskResult]]) -> None:
+    task = {"check_mode": True, **POLLED}
+    meets, skips = play(
+        {MODULE: {"input": "true", "remote": "true"}, **task},
+        {MODULE: {"input": "true", "remote": "true", "creates": "/etc"}, **task},
+    )
+    assert (meets.kind, meets["changed"], meets["rc"]) == ("ok", True, 0)
+    assert meets.msg.startswith("Would run: ")
+    assert (skips["changed"], skips.msg) == (False, "Would not run, since '/etc' exists on the target")
+
+
 def test_become_and_another_user(ansible: Ansible, users_target: Target) -> None:
     host = users_target.inventory(ansible_user="op", ansible_python_interpreter="/usr/bin/python3")
     tasks = [

@@ -114,12 +114,18 @@ def with_outcome(result: Result, outcome: Outcome) -> Result:
     return result
 
 
-def build_detached_result(view: View, task: Mapping[str, Any], began: datetime) -> Result:
+def build_detached_result(
+    view: View, task: Mapping[str, Any], began: datetime, *, is_check: bool = False
+) -> Result:
     """The result of a detached session, from the remote side's view alone. *task* has the scene, as it
     was dumped, and the commands."""
     scene, local = Scene.load(task["scene"]), mirrored(view)
-    result = build_result(local, view, judge(local, view, scene), scene, task["commands"], began)
-    if result["failed"]:
+    verdict = judge(local, view, scene)
+    if is_check:
+        result = build_preflight_result(local, view, verdict, scene)
+    else:
+        result = build_result(local, view, verdict, scene, task["commands"], began)
+    if verdict.failure is not None:
         return result
     if view["outcome"] is None:
         failure = f"the {scene.endpoint('local')} never said what had become of the session"
