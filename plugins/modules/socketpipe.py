@@ -243,7 +243,7 @@ options:
   stall_timeout:
     description:
       - Seconds without a byte in any direction after which the task fails, V(10) or more; V(0) for no limit.
-      - A command that has read all its data and works on is no stall.
+      - A command that has read all its data and works on is no stall, unless it still has something to write.
       - Without it a session may be silent for hours, as while a tape is changed. That the other machine is
         still there is looked after in any case.
     type: float
@@ -256,7 +256,8 @@ attributes:
     support: full
     details: >-
       The session does not need the login once it runs. With C(poll=0) it outlives the playbook, too, in a
-      process of its own on the controller. Its result is made on the target, by whose clock its times are.
+      process of its own on the controller. Its result is made on the target, by whose clock its times
+      are, and the commands of both sides are in it.
   check_mode:
     support: full
     details: >-

@@ -148,7 +148,8 @@ def main():
             login_address=dict(type="str"),
             controller_login=dict(type="list", elements="str"),
             only_addresses=dict(type="bool", default=False),
-            task=dict(type="str"),
+            # The local commands, which without async never leave the controller.
+            task=dict(type="str", no_log=True),
         ),
         required_if=[("only_addresses", False, ("spec", "key"))],
         supports_check_mode=True,

@@ -20,7 +20,7 @@ HEARTBEAT = 5.0
 #: retransmissions after a link that was down for a few seconds.
 SILENCE = 25.0
 _CHUNK = 1 << 16
-_CLOSED = "it closed the control connection before its report"
+_CLOSED = "it closed the control connection before its last word"
 
 
 class Peer:
