@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORE ?= ansible-core>=2.16
-WORKERS ?= 4
+WORKERS ?= 5
 EXAMPLES ?= 2000
 PYTEST := $(BIN)/python -m pytest
 
