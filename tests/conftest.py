@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from harness.ansible import MODULE, Ansible, Run, TaskResult
 from harness.crowd import Crowd
-from harness.network import Keys, Target, enter_own_network, processes_here, run
+from harness.network import Keys, Target, enter_own_network, is_master, processes_here, run
 from harness.terminal import Terminal
 from harness.topology import Network
 from harness.users import etc_with_users
@@ -68,7 +68,7 @@ def expect_nothing_left(target: Target, here_before: set[int], there_before: set
         here = {pid: words for pid, words in processes_here().items() if pid not in here_before}
         there = {pid: words for pid, words in target.processes().items() if pid not in there_before}
         # The login's master connection outlives a playbook on purpose, and so does its shell.
-        return {pid: words for pid, words in {**here, **there}.items() if "[mux]" not in words}
+        return {pid: words for pid, words in {**here, **there}.items() if not is_master(words)}
 
     try:
         wait_until(lambda: not leftovers(), "no process of the session is left")

@@ -34,6 +34,12 @@ def expect_nothing_left(session: Session) -> None:
     wait_until(lambda: not session.processes(), "nothing of the session is left", BOUND)
 
 
+def expect_failure_of(writer: str, session: Session, gate: CommitGate) -> None:
+    assert session.wait_over(BOUND).verdict.culprit == writer
+    assert not gate.whole.exists()
+    expect_nothing_left(session)
+
+
 # Processes that a command leaves behind, and that hold its connection
 
 
@@ -57,11 +63,8 @@ def test_what_holds_the_connection_does_not_keep_a_broken_stream_open(
     sessions: Sessions, tmp_path: Path, writer: str, reader: str, options: dict[str, Any]
 ) -> None:
     gate = CommitGate(tmp_path)
-    commands = {writer: sh(f"{WRITE}; sleep 600 & exit 3"), reader: gate.argv}
-    session = sessions.start(dict(commands), **options)
-    assert session.wait_over(BOUND).verdict.culprit == writer
-    assert not gate.whole.exists()
-    expect_nothing_left(session)
+    session = sessions.start({writer: sh(f"{WRITE}; sleep 600 & exit 3"), reader: gate.argv}, **options)
+    expect_failure_of(writer, session, gate)
 
 
 def daemon(script: str) -> str:
@@ -76,11 +79,10 @@ def test_a_daemon_can_not_go_on_with_a_broken_stream(
 ) -> None:
     """Nobody signals one that has left its group, but its writes fail."""
     gate = CommitGate(tmp_path)
-    commands = {writer: sh(f"{daemon(ENDLESS)} sleep 0.1; exit 3"), reader: gate.argv}
-    session = sessions.start(dict(commands), **options)
-    assert session.wait_over(BOUND).verdict.culprit == writer
-    assert not gate.whole.exists()
-    expect_nothing_left(session)
+    session = sessions.start(
+        {writer: sh(f"{daemon(ENDLESS)} sleep 0.1; exit 3"), reader: gate.argv}, **options
+    )
+    expect_failure_of(writer, session, gate)
 
 
 @pytest.mark.parametrize("side", ["local", "remote"])

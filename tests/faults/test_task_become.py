@@ -25,11 +25,16 @@ WORDS = {
 }
 
 
-def expect_failure(crowd: Crowd, member: Member, signum: int) -> None:
-    result = crowd.result(member)
-    assert (result.kind, result.msg) == ("failed", WORDS[signal.Signals(signum)].format(member.name))
-    member.expect_ended()
-    member.expect_streams_as_at(MIDDLE)
+def kill_in_the_middle(crowd: Crowd, victims: dict[Member, int]) -> None:
+    """The module of each gets its signal, and its task fails in the words for that."""
+    crowd.start(MIDDLE)
+    for member, signum in victims.items():
+        os.kill(member.module, signum)
+    for member, signum in victims.items():
+        result = crowd.result(member)
+        assert (result.kind, result.msg) == ("failed", WORDS[signal.Signals(signum)].format(member.name))
+        member.expect_broken_at(MIDDLE)
+    crowd.run.wait(BOUND)
 
 
 def test_the_module_of_another_user_is_killed(crowd: Crowd, users_target: Target) -> None:
@@ -39,24 +44,14 @@ def test_the_module_of_another_user_is_killed(crowd: Crowd, users_target: Target
         options = {**BECOME[who], "ansible_pipelining": is_pipelined}
         name = f"{who}-{'pipelined' if is_pipelined else 'unpipelined'}-{signum}"
         victims[crowd.join(name, users_target, python=PYTHON, **options)] = signum
-    crowd.start(MIDDLE)
-    for member, signum in victims.items():
-        os.kill(member.module, signum)
-    for member, signum in victims.items():
-        expect_failure(crowd, member, signum)
-    crowd.run.wait(BOUND)
+    kill_in_the_middle(crowd, victims)
 
 
 def test_the_module_is_killed_without_pipelining(crowd: Crowd, shared_target: Target) -> None:
     victims = {
         crowd.join(f"host-{signum}", shared_target, ansible_pipelining=False): signum for signum in WORDS
     }
-    crowd.start(MIDDLE)
-    for member, signum in victims.items():
-        os.kill(member.module, signum)
-    for member, signum in victims.items():
-        expect_failure(crowd, member, signum)
-    crowd.run.wait(BOUND)
+    kill_in_the_middle(crowd, victims)
 
 
 def test_the_sudo_of_the_module_is_killed(crowd: Crowd, users_target: Target) -> None:

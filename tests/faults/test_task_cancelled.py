@@ -40,8 +40,7 @@ def test_the_time_of_the_task_is_over(crowd: Crowd, shared_target: Target) -> No
     words = f"Timed out after {TASK_TIMEOUT} second(s)"
     assert (result.kind, words in result.msg) == ("failed", True), result.msg
     crowd.run.wait(BOUND)
-    member.expect_ended()
-    member.expect_streams_as_at(MIDDLE)
+    member.expect_broken_at(MIDDLE)
 
 
 def with_runner(ansible: Ansible, *command: str) -> None:
@@ -61,8 +60,7 @@ def test_an_ansible_runner_is_told_to_end(ansible: Ansible, crowd: Crowd, shared
     crowd.start(MIDDLE)
     os.kill(crowd.run.process.pid, signal.SIGTERM)
     assert crowd.run.wait(BOUND) == []
-    member.expect_ended()
-    member.expect_streams_as_at(MIDDLE)
+    member.expect_broken_at(MIDDLE)
 
 
 def test_a_job_of_ansible_runner_is_cancelled(ansible: Ansible, crowd: Crowd, shared_target: Target) -> None:
@@ -74,5 +72,4 @@ def test_a_job_of_ansible_runner_is_cancelled(ansible: Ansible, crowd: Crowd, sh
     (ansible.folder / "cancel").touch()
     assert crowd.run.wait(BOUND) == []
     assert "the job is canceled" in crowd.run.output
-    member.expect_ended()
-    member.expect_streams_as_at(MIDDLE)
+    member.expect_broken_at(MIDDLE)

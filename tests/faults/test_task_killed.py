@@ -47,8 +47,7 @@ def test_an_endpoint_is_killed(crowd: Crowd, shared_target: Target, moment: str)
         for signum, member in victims.items():
             result = crowd.result(member)
             assert (result.kind, result.msg) == ("failed", words[signum].format(member.name))
-            member.expect_ended()
-            member.expect_streams_as_at(moment)
+            member.expect_broken_at(moment)
     crowd.open()
     spared.go_on()
     assert crowd.result(spared).kind == "ok"
@@ -63,8 +62,7 @@ def test_a_worker_is_killed(crowd: Crowd, shared_target: Target, moment: str, si
     member = crowd.join("host", shared_target, patience=PATIENCE)
     crowd.start(moment)
     os.kill(member.worker, signum)
-    member.expect_ended()
-    member.expect_streams_as_at(moment)
+    member.expect_broken_at(moment)
     crowd.run.process.terminate()
     assert crowd.run.wait(BOUND) == []
 
@@ -77,8 +75,7 @@ def test_the_playbook_is_killed(
     crowd.start(moment)
     os.kill(crowd.run.process.pid, signum)
     assert crowd.run.wait(BOUND) == []
-    member.expect_ended()
-    member.expect_streams_as_at(moment)
+    member.expect_broken_at(moment)
 
 
 def test_ctrl_c(crowd: Crowd, shared_target: Target) -> None:
@@ -87,5 +84,4 @@ def test_ctrl_c(crowd: Crowd, shared_target: Target) -> None:
     crowd.start(MIDDLE)
     os.killpg(crowd.run.process.pid, signal.SIGINT)
     assert crowd.run.wait(BOUND) == []
-    member.expect_ended()
-    member.expect_streams_as_at(MIDDLE)
+    member.expect_broken_at(MIDDLE)

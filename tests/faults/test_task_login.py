@@ -43,8 +43,7 @@ def test_a_login_is_lost(crowd: Crowd, shared_target: Target, moment: str) -> No
     assert result.msg == f"the remote endpoint on at-client {words}"
     for member in (at_server, with_terminal, at_client):
         member.start_python()  # nobody will come
-        member.expect_ended()
-        member.expect_streams_as_at(moment)
+        member.expect_broken_at(moment)
     crowd.run.wait(BOUND)
 
 
@@ -60,8 +59,7 @@ def test_a_login_that_hangs_is_not_waited_for(crowd: Crowd, shared_target: Targe
     with pytest.raises(LookupError):
         assert member.login
     member.start_python()
-    member.expect_ended()
-    member.expect_streams_as_at(LOGIN)
+    member.expect_broken_at(LOGIN)
 
 
 def test_there_is_no_sshd(ansible: Ansible, make_target: Callable[..., Target]) -> None:

@@ -34,8 +34,7 @@ def test_the_machine_or_the_network_goes_away(crowd: Crowd, make_target: Callabl
         assert result.msg == f"remote endpoint on {member.name} was lost: it has been silent for 25 s"
     crowd.run.wait(BOUND)
     for member in (cut_off, powered_off, shut_down):
-        member.expect_ended()
-        member.expect_streams_as_at(MIDDLE)
+        member.expect_broken_at(MIDDLE)
 
 
 def test_the_kernel_kills_the_module_for_its_memory(
@@ -53,5 +52,4 @@ def test_the_kernel_kills_the_module_for_its_memory(
         "if nobody sent that, memory ran out there: see the kernel's log"
     )
     crowd.run.wait(BOUND)
-    member.expect_ended()
-    member.expect_streams_as_at(MIDDLE)
+    member.expect_broken_at(MIDDLE)

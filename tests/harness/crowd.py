@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.ansible import MODULE, Ansible, Run, TaskResult
-from harness.network import Target, command_line, processes_here
+from harness.network import Target, command_line, is_master, processes_here
 from harness.processes import parent_of, takes
 from harness.streams import CommitGate
 from harness.waiting import wait_until
@@ -160,9 +160,10 @@ class Member:
 
         wait_until(lambda: not left(), f"nothing of {self.name} is left", BOUND)
 
-    def expect_streams_as_at(self, moment: str) -> None:
-        """A reader has seen an end only if all that its writer wrote was there: nobody has before
-        the end, and then only who reads what the input wrote."""
+    def expect_broken_at(self, moment: str) -> None:
+        """It has ended. A reader has seen an end only if all that its writer wrote was there: nobody
+        has before the end, and then only who reads what the input wrote."""
+        self.expect_ended()
         assert self.there.whole.exists() == (moment == END)
         assert not self.here.whole.exists()
         if moment in (LOGIN, START):
@@ -240,7 +241,7 @@ class Crowd:
             for target in self._targets:
                 everything.update(target.processes())
             # The login's master connection outlives a playbook on purpose.
-            return {pid: words[:100] for pid, words in everything.items() if "[mux]" not in words}
+            return {pid: words[:100] for pid, words in everything.items() if not is_master(words)}
 
         try:
             wait_until(lambda: not left(), "nothing of the playbook is left", BOUND)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.ansible import Run
-from harness.network import Target, processes_here
+from harness.network import Target, is_master, processes_here
 from harness.processes import parent_of
 from harness.streams import ENDLESS, CommitGate
 from harness.waiting import wait_until
@@ -51,7 +51,7 @@ class Middle:
         here = {pid: words for pid, words in processes_here().items() if pid not in self._before}
         # The login's master connection outlives a playbook on purpose.
         return {
-            pid: words for pid, words in {**here, **self.target.processes()}.items() if "[mux]" not in words
+            pid: words for pid, words in {**here, **self.target.processes()}.items() if not is_master(words)
         }
 
 

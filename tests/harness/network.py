@@ -97,6 +97,11 @@ def command_line(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
 
 
+def is_master(words: str) -> bool:
+    """Whether it is a login's master connection, which outlives a playbook on purpose."""
+    return "[mux]" in words
+
+
 def kill(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGKILL)

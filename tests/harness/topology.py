@@ -36,6 +36,7 @@ from harness.network import (
     Keys,
     Node,
     another_network,
+    is_master,
     kill,
     network_of,
     processes_in,
@@ -202,7 +203,7 @@ class Network:
 
 def _is_kept_login(words: str) -> bool:
     """A login's master connection outlives a playbook on purpose, with its way through a jump host."""
-    return "[mux]" in words or (words.startswith("ssh ") and " -W " in words)
+    return is_master(words) or (words.startswith("ssh ") and " -W " in words)
 
 
 def add_route(node: Node, link: Link | None, via: Interface) -> None:

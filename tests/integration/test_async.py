@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from harness.ansible import MODULE, Ansible, Run, TaskResult
 from harness.middle import BOUND
-from harness.network import Target, kill, processes_here, processes_in, run
+from harness.network import Target, is_master, kill, processes_here, processes_in, run
 from harness.processes import parent_of
 from harness.streams import CommitGate
 from harness.users import PASSWORD
@@ -24,9 +24,9 @@ POLLED = {"async": 120, "poll": 1}
 LEFT = {"async": 120, "poll": 0}
 
 
-def wait_for_job(register: str) -> dict[str, Any]:
+def wait_for_job(jid: str) -> dict[str, Any]:
     return {
-        "async_status": {"jid": f"{{{{ {register}.ansible_job_id }}}}"},
+        "async_status": {"jid": jid},
         "register": "status",
         "until": "status.finished",
         "retries": 60,
@@ -110,7 +110,8 @@ def test_the_result_is_that_of_a_task_without_async(
     tasks: list[dict[str, Any]] = [{MODULE: one} for one in options]
     without = play(*tasks)
     jobs = [{**task, **job, "register": f"job{number}"} for number, task in enumerate(tasks)]
-    given = play(*jobs) if job == POLLED else play(*jobs, wait_for_job("job0"), wait_for_job("job1"))[2:]
+    waits = [wait_for_job(f"{{{{ job{number}.ansible_job_id }}}}") for number in range(len(jobs))]
+    given = play(*jobs) if job == POLLED else play(*jobs, *waits)[len(jobs) :]
     for one, other in zip(given, without, strict=True):
         assert one.kind == other.kind, one.msg
         differing = {"path", "backup_file", "start", "end", "delta"}
@@ -193,8 +194,7 @@ def test_without_poll_it_outlives_its_playbook(
     assert (started.kind, started["finished"]) == ("ok", False)
     kill_logins(target)
     stream.end()
-    status = {"async_status": {"jid": started["ansible_job_id"]}, "register": "s", "until": "s.finished"}
-    tasks = [{**status, "retries": 60, "delay": 0.5}]
+    tasks = [wait_for_job(started["ansible_job_id"])]
     result = ansible.play({target.name: target.inventory()}, tasks)[-1]
     assert result.kind == "ok", result.msg
     assert out.read_text(encoding="ascii").endswith("the end\n")
@@ -215,7 +215,7 @@ def test_nobody_listens_while_the_stream_flows(
 
 def left_here(before: set[int]) -> list[str]:
     """But for the login's master connection, which outlives a playbook on purpose."""
-    return [words for pid, words in processes_here().items() if pid not in before and "[mux]" not in words]
+    return [words for pid, words in processes_here().items() if pid not in before and not is_master(words)]
 
 
 def expect_an_end(target: Target, gate: CommitGate, before: set[int]) -> None:
@@ -263,8 +263,7 @@ def test_the_target_says_that_the_local_side_was_killed(
     # The process that waits for the session, whose end is that of the local endpoint's standard input.
     readers = [pid for pid, words in processes_here().items() if words.startswith("/bin/sh -c cat")]
     kill(parent_of(parent_of(readers[0])))
-    status = {"async_status": {"jid": started["ansible_job_id"]}, "register": "s", "until": "s.finished"}
-    tasks = [{**status, "retries": 60, "delay": 0.5}]
+    tasks = [wait_for_job(started["ansible_job_id"])]
     result = ansible.play({target.name: target.inventory()}, tasks)[-1]
     assert result.kind == "failed"
     assert result.msg == (

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from harness.ansible import MODULE, Ansible, Run, TaskResult
-from harness.network import Target, processes_here, run
+from harness.network import Target, is_master, processes_here, run
 from harness.processes import children_of, parent_of
 from harness.streams import CommitGate, sh
 from harness.waiting import wait_until
@@ -473,7 +473,7 @@ class Middle:
             return {
                 pid: words
                 for pid, words in everything.items()
-                if pid not in self._before and "[mux]" not in words
+                if pid not in self._before and not is_master(words)
             }
 
         try:
