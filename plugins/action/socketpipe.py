@@ -13,7 +13,7 @@ import shlex
 import signal
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -293,12 +293,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         self._secrets = self._make_secrets()
         # The listener is there before the endpoint is: the two endpoints can start side by side.
         rendezvous = self._arrange()
-        try:
+        with rendezvous.listener or nullcontext():
             spec = self._local_specification(rendezvous)
             local_endpoint = self._start_endpoint(spec, rendezvous.listener, files)
-        finally:
-            if rendezvous.listener is not None:
-                rendezvous.listener.close()
         with self._closing(local_endpoint):
             answer = self._ask_module(self._remote_specification(rendezvous), local_endpoint)
             if not is_view(answer.get("view"), Side.REMOTE.value, self._directions):
@@ -334,14 +331,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Start it; what has become of it is to be found on the target, as that of any async task."""
         self._secrets = self._make_secrets()
         rendezvous = self._arrange()
-        try:
+        with rendezvous.listener or nullcontext():
             answer = self._launch(self._remote_specification(rendezvous))
             if "ansible_job_id" not in answer:
                 return self._without_view(answer)
             self._detach(rendezvous, files)
-        finally:
-            if rendezvous.listener is not None:
-                rendezvous.listener.close()
         return answer
 
     def _launch(self, spec: Specification) -> Result:
@@ -373,11 +367,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _start_outliving(
         self, spec: Specification, listener: socket.socket | None, files: LocalFiles
     ) -> LocalEndpoint:
-        endpoint = LocalEndpoint(spec, listener, _ignore, files.descriptors, outlives_playbook=True)
-        if listener is not None:
-            # The worker closes its own; the port is free when all have.
-            listener.close()
-        return endpoint
+        # The worker closes its own; the port is free when all have.
+        with listener or nullcontext():
+            return LocalEndpoint(spec, listener, _ignore, files.descriptors, outlives_playbook=True)
 
     def _conclude(self, view: Result, files: LocalFiles) -> Outcome:
         verdict = judge(view, mirrored(view), self._scene)
