@@ -1,69 +1,392 @@
 # Copyright (c) 2026, dds.socketpipe contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbooks backup, restore, offload and verify."""
+"""The playbooks backup, offload, restore and verify. One run serves several hosts, each with variables of
+its own; all of them are the same target."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+import yaml
 from harness.ansible import Ansible
+from harness.backups import Vault
 from harness.network import Target
 
-
-class Vault:
-    """Where backups are kept, and what the playbooks do there; `variables` are those of every playbook."""
-
-    def __init__(self, ansible: Ansible, target: Target, folder: Path) -> None:
-        self._ansible = ansible
-        self._target = target
-        self.folder = folder
-        folder.mkdir()
-        self.variables: dict[str, Any] = {"backup_dir": str(folder)}
-
-    def play(self, playbook: str, *options: str, **variables: Any) -> str:
-        """All that the playbook printed; it succeeded."""
-        done = self._run(playbook, *options, **variables)
-        assert done.returncode == 0, done.stdout
-        return done.stdout
-
-    def fail(self, playbook: str, *options: str, **variables: Any) -> str:
-        done = self._run(playbook, *options, **variables)
-        assert done.returncode != 0, done.stdout
-        return done.stdout
-
-    def _run(self, playbook: str, *options: str, **variables: Any) -> Any:
-        inventory = str(self._ansible.inventory({self._target.name: self._target.inventory()}))
-        given = json.dumps({**self.variables, **variables})
-        return self._ansible.command(
-            "ansible-playbook", f"dds.socketpipe.{playbook}", "-i", inventory, "-e", given, *options
-        )
+OpenVault = Callable[..., Vault]
+#: Of `harness.users`.
+FREE = 4712
 
 
 @pytest.fixture
-def vault(ansible: Ansible, target: Target, tmp_path: Path) -> Vault:
-    return Vault(ansible, target, tmp_path / "vault")
+def open_vault(ansible: Ansible, target: Target, tmp_path: Path) -> OpenVault:
+    """A vault for hosts with the given variables."""
+
+    def open_vault(**hosts: dict[str, object]) -> Vault:
+        inventory = {name: target.inventory(**variables) for name, variables in hosts.items()}
+        return Vault(ansible, tmp_path / "vault", inventory)
+
+    return open_vault
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     folder = tmp_path / "tree"
     (folder / "a folder").mkdir(parents=True)
-    (folder / "a folder" / "a file").write_bytes(os.urandom(300_000))
-    (folder / "text").write_text("text\n" * 1000)
+    (folder / "a folder" / "noise").write_bytes(os.urandom(300_000))
+    (folder / "words").write_text("words\n" * 50_000, encoding="ascii")
+    (folder / "words").chmod(0o640)
+    (folder / "link").symlink_to("words")
     return folder
 
 
-def test_x(vault: Vault, tree: Path, tmp_path: Path) -> None:
-    print(vault.play("backup", backup_tree=str(tree), backup_compress_on="target"))
-    print(os.popen(f"find {vault.folder} -ls; cat {vault.folder}/*/*.json").read())
-    print(vault.play("verify"))
-    print(vault.play("restore", backup_tree=str(tree), backup_restore_to=str(tmp_path / "back")))
-    print(os.popen(f"diff -r {tree} {tmp_path}/back && echo same").read())
+def expect_same(one: Path, other: Path) -> None:
+    done = subprocess.run(
+        ["diff", "-r", "--no-dereference", one, other], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# Stored, verified and restored
+
+
+def test_a_tree_is_stored_with_its_manifest_and_restored(
+    open_vault: OpenVault, tree: Path, tmp_path: Path
+) -> None:
+    choices = {
+        "plain": {"backup_compression": "none"},
+        "there": {"backup_compression": "zstd", "backup_compress_on": "target"},
+        "here": {"backup_compression": "gzip", "backup_compress_on": "controller"},
+        "encrypted": {"socketpipe_encrypt": True, "backup_exclude": ["./a folder"]},
+    }
+    suffixes = {"plain": "tar", "there": "tar.zst", "here": "tar.gz", "encrypted": "tar.zst"}
+    vault = open_vault(
+        **{
+            host: {
+                "backup_tree": str(tree),
+                "backup_name": "things",
+                "backup_restore_to": str(tmp_path / "back" / host),
+                **choice,
+            }
+            for host, choice in choices.items()
+        }
+    )
+    played = vault.play("backup")
+    for host, suffix in suffixes.items():
+        stored = vault.only(host)
+        manifest = stored.manifest
+        assert re.fullmatch(rf"things-\d{{8}}T\d{{6}}Z\.{re.escape(suffix)}", stored.path.name)
+        assert stored.path.name in played.row(host)
+        assert (manifest["host"], manifest["name"], manifest["kind"]) == (host, "things", "tree")
+        assert manifest["file"] == stored.path.name
+        assert manifest["bytes"] == stored.path.stat().st_size
+        assert manifest["sha256"] == stored.sha256
+        assert manifest["command"].startswith("tar --create ")
+        assert manifest["rc"] == 0
+        assert manifest["started"] <= manifest["finished"]
+        assert manifest["seconds"] > 0
+        assert manifest["encrypted"] is (host == "encrypted")
+        assert {"collection", "ansible", "target", "controller"} == set(manifest["versions"])
+        assert "GNU tar" in manifest["versions"]["target"]["tar"]
+        for path in (stored.path, stored.manifest_path):
+            assert path.stat().st_mode & 0o7777 == 0o600
+    assert vault.only("plain").path.stat().st_size > vault.only("there").path.stat().st_size
+    assert [vault.only(host).manifest["compressed_by"] for host in ("plain", "there", "here")] == [
+        "nobody",
+        "target",
+        "controller",
+    ]
+
+    verified = vault.play("verify")
+    assert all(verified.row(host).endswith("good") for host in choices)
+
+    restored = vault.play("restore")
+    assert all(restored.row(host).endswith("restored") for host in choices)
+    for host in ("plain", "there", "here"):
+        expect_same(tree, tmp_path / "back" / host)
+    assert sorted(path.name for path in (tmp_path / "back" / "encrypted").iterdir()) == ["link", "words"]
+
+
+def test_it_is_expanded_where_the_user_wants(open_vault: OpenVault, tree: Path, tmp_path: Path) -> None:
+    back = tmp_path / "back"
+    vault = open_vault(there={"backup_expand_on": "target"}, here={"backup_expand_on": "controller"})
+    given = {"backup_tree": str(tree), "backup_name": "things"}
+    vault.play("backup", **given)
+    vault.play("verify")
+    vault.play("restore", **given, backup_restore_to=f"{back}/{{{{ inventory_hostname }}}}")
+    expect_same(tree, back / "there")
+    expect_same(tree, back / "here")
+
+
+def test_what_a_command_prints_is_stored_and_read_by_another(open_vault: OpenVault, tmp_path: Path) -> None:
+    read = tmp_path / "read"
+    vault = open_vault(
+        db={
+            "backup_command": "echo \"it's\" 100% | cat; echo '$HOME'",
+            "backup_name": "said",
+            "backup_suffix": "txt",
+            "backup_restore_command": f"cat > {read}",
+            "backup_verify_command": "grep -q it",
+        }
+    )
+    vault.play("backup")
+    assert re.fullmatch(r"said-\d+T\d+Z\.txt(\.zst)?", vault.only("db").path.name)
+    vault.play("verify")
+    vault.play("restore")
+    assert read.read_text(encoding="ascii") == "it's 100%\n$HOME\n"
+
+
+def test_the_controller_is_pushed_to_a_device_and_restored_from_it(
+    open_vault: OpenVault, tree: Path, tmp_path: Path
+) -> None:
+    device, plain = tmp_path / "device", tmp_path / "plain device"
+    for path in (device, plain):
+        path.write_bytes(b"old" * 1_000_000)
+    vault = open_vault(
+        tape={"backup_device": str(device)},
+        plain={"backup_device": str(plain), "backup_compression": "none"},
+    )
+    back = f"{tmp_path}/back/{{{{ inventory_hostname }}}}"
+    given = {"backup_controller_tree": str(tree), "backup_name": "things", "backup_restore_to": back}
+    vault.play("backup", **given)
+    for host in ("tape", "plain"):
+        manifest = vault.only(host).manifest
+        assert vault.files(host) == [vault.only(host).manifest_path.name], "the data is on the device alone"
+        assert (manifest["side"], manifest["block_size"]) == ("controller", "32k")
+    assert vault.only("tape").manifest["compressed_by"] == "controller"
+
+    vault.play("verify")
+    vault.play("restore", **given)
+    for host in ("tape", "plain"):
+        expect_same(tree, tmp_path / "back" / host)
+
+    device.write_bytes(device.read_bytes()[:-1] + b"?")
+    broken = tmp_path / "broken"
+    failed = vault.fail("restore", "--limit", "tape", **{**given, "backup_restore_to": str(broken)})
+    assert f"what is on {device} of tape is not what was stored" in failed.row("tape")
+    assert not broken.exists()
+    assert "what is on" in vault.fail("verify", "--limit", "tape").row("tape")
+
+
+def test_the_target_compresses_the_controllers_tree(
+    open_vault: OpenVault, tree: Path, tmp_path: Path
+) -> None:
+    back = f"{tmp_path}/back/{{{{ inventory_hostname }}}}"
+    given = {"backup_controller_tree": str(tree), "backup_name": "things", "backup_restore_to": back}
+    vault = open_vault(one={"backup_expand_on": "target"}, two={"backup_expand_on": "controller"})
+    vault.play("offload", **given)
+    assert vault.only("one").manifest["compressed_by"] == "target"
+    assert vault.only("one").path.name.endswith(".tar.zst")
+    vault.play("verify")
+    vault.play("restore", **given)
+    expect_same(tree, tmp_path / "back" / "one")
+    expect_same(tree, tmp_path / "back" / "two")
+
+
+# Broken
+
+
+def test_a_tree_that_changes_while_it_is_read_is_stored_and_noted(open_vault: OpenVault, tree: Path) -> None:
+    # tar itself has the file changed while it reads it.
+    changing = f"--checkpoint=10,--checkpoint-action=exec=touch '{tree}/a folder/noise'"
+    vault = open_vault(
+        plain={"backup_compression": "none"},
+        compressed={"backup_compress_on": "target"},
+        strict={"backup_accept_rc": "0"},
+    )
+    played = vault.fail("backup", backup_tree=str(tree), backup_name="things", backup_tar_options=changing)
+    for host in ("plain", "compressed"):
+        assert "file changed as we read it" in played.row(host)
+        assert vault.only(host).manifest["rc"] == 1
+        assert "file changed as we read it" in vault.only(host).manifest["stderr"]
+    assert "no: " in played.row("strict")
+    assert vault.files("strict") == []
+
+
+def test_nothing_is_stored_of_what_broke(open_vault: OpenVault, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    python = f'PATH={broken}:$PATH exec {sys.executable} "$@"'
+    for name, script in {"zstd": "cat; exit 1", "python": python}.items():
+        (broken / name).write_text(f"#!/bin/sh\n{script}\n", encoding="ascii")
+        (broken / name).chmod(0o755)
+    said = {"backup_command": "echo said", "backup_name": "said"}
+    compressed = {"backup_compression": "zstd", "backup_compress_on": "target"}
+    vault = open_vault(
+        status={**said, "backup_command": "echo part; exit 3", "backup_compression": "none"},
+        piped={**said, **compressed, "backup_command": "echo part; exit 3"},
+        killed={**said, **compressed, "backup_command": "echo part; kill -KILL $$"},
+        compressor={
+            **said,
+            **compressed,
+            "ansible_python_interpreter": str(broken / "python"),
+        },
+        good=said,
+    )
+    played = vault.fail("backup")
+    assert "on status exited 3" in played.row("status")
+    assert "on piped exited 3" in played.row("piped")
+    assert "on killed exited 137" in played.row("killed")
+    assert "on compressor exited 125" in played.row("compressor")
+    for host in ("status", "piped", "killed", "compressor"):
+        assert vault.files(host) == []
+    assert len(vault.files("good")) == 2
+
+
+def test_what_does_not_match_its_manifest_is_not_restored(
+    open_vault: OpenVault, tree: Path, tmp_path: Path
+) -> None:
+    back = tmp_path / "back"
+    hosts = ("flipped", "shorter", "missing", "bare", "scribbled", "other", "never")
+    vault = open_vault(**{host: {} for host in hosts})
+    given = {"backup_tree": str(tree), "backup_name": "things"}
+    vault.play("backup", "--limit", "!never", **given)
+    vault.only("flipped").flip()
+    os.truncate(vault.only("shorter").path, 1000)
+    vault.only("missing").path.unlink()
+    vault.only("bare").manifest_path.unlink()
+    vault.only("scribbled").manifest_path.write_text('{"form": ', encoding="ascii")
+    vault.only("other").manifest_path.write_text('{"form": "another/1"}', encoding="ascii")
+    bare = vault.files("bare")
+
+    to = f"{back}/{{{{ inventory_hostname }}}}"
+    restored = vault.fail("restore", **given, backup_restore_to=to)
+    words = {
+        "flipped": "its SHA-256 is",
+        "shorter": "it has 1000 bytes, and its manifest says",
+        "missing": "is not there, only its manifest is",
+        "bare": "there is no backup 'things' of bare with a manifest in",
+        "scribbled": "is not a manifest: ",
+        "other": "is not a manifest: it is not of the form dds.socketpipe.backup/1",
+        "never": "there is no backup 'things' of never with a manifest in",
+    }
+    for host, said in words.items():
+        assert said in restored.row(host)
+    assert not back.exists()
+
+    verified = vault.fail("verify")
+    for host in ("flipped", "shorter", "missing", "scribbled", "other"):
+        assert words[host] in verified.row(host)
+    assert verified.row("bare") == f"{bare[0]:48} no: it has no manifest, so it is no backup"
+    assert "there is no backup of never in" in verified.row("never")
+
+
+def test_a_summary_tells_of_every_host(open_vault: OpenVault, tree: Path) -> None:
+    vault = open_vault(good={}, wrong={"backup_name": "not/a name"}, absent={"ansible_port": 1})
+    played = vault.fail("backup", backup_tree=str(tree))
+    assert re.search(r"-tree-\d+T\d+Z\.tar\.zst +[\d,]+ +\d+\.\d +\d+$", played.row("good"))
+    assert "no: 'not/a name' can not be the name of a backup" in played.row("wrong")
+    assert played.row("absent") == "no: it could not be reached"
+    assert re.search(r"^good .* failed=0 ", played.output, re.MULTILINE)
+    assert re.search(r"^wrong .* failed=1 ", played.output, re.MULTILINE)
+
+
+# Kept
+
+
+def test_as_many_generations_are_kept_as_are_wanted(open_vault: OpenVault) -> None:
+    vault = open_vault(db={"backup_command": "echo said", "backup_compression": "none"})
+    vault.play("backup", backup_name="said")
+    model = vault.only("db")
+
+    def store(name: str) -> list[str]:
+        copies = [model.path.with_name(name), model.path.with_name(f"{name}.json")]
+        copies[0].write_bytes(model.path.read_bytes())
+        copies[1].write_bytes(model.manifest_path.read_bytes())
+        return [path.name for path in copies]
+
+    oldest = store("said-20200101T000000Z.dump")
+    older = store("said-20210101T000000Z.dump.zst")
+    others = store("said-more-20190101T000000Z.dump") + store("more-20190101T000000Z.dump")
+    half = "said-20190101T000000Z.dump.json"  # its file was removed by a run that was interrupted then
+    model.path.with_name(half).write_bytes(model.manifest_path.read_bytes())
+
+    vault.play("backup", backup_name="said", backup_keep=3)
+    left = set(vault.files("db"))
+    assert left >= {model.path.name, model.manifest_path.name, *older, *others}
+    assert not left & {*oldest, half}
+
+    # A clock that was wrong has named one that is newer than the new one.
+    future = store("said-20990101T000000Z.dump")
+    before = set(vault.files("db"))
+    vault.play("backup", backup_name="said", backup_keep="1")
+    left = set(vault.files("db"))
+    assert left >= {*others}
+    assert not left & {model.path.name, *older, *future}
+    assert len(left - before) == 2, "the new one is kept"
+
+    failed = vault.fail("backup", backup_name="said", backup_keep=1, backup_command="exit 1")
+    assert "exited 1" in failed.row("db")
+    assert set(vault.files("db")) == left
+
+
+# Asked for
+
+
+def test_nothing_is_done_in_check_mode(open_vault: OpenVault, tree: Path, tmp_path: Path) -> None:
+    vault = open_vault(db={"backup_tree": str(tree), "backup_restore_to": str(tmp_path / "back")})
+    assert vault.play("backup", "--check").row("db") == "nothing, in check mode"
+    assert list(vault.folder.iterdir()) == []
+    vault.play("backup")
+    stored = vault.files("db")
+    vault.play("restore", "--check")
+    vault.play("verify", "--check")
+    assert vault.files("db") == stored
+    assert not (tmp_path / "back").exists()
+
+
+def test_what_can_not_be_is_refused_with_a_sentence(open_vault: OpenVault, tmp_path: Path) -> None:
+    wrong: dict[str, tuple[dict[str, object], str]] = {
+        "nothing": ({}, "exactly one of backup_tree, backup_postgresql, backup_command and backup_contr"),
+        "two": ({"backup_tree": "/srv", "backup_postgresql": "db"}, "has to be set, and 2 are."),
+        "relative": ({"backup_tree": "srv"}, "a tree has to be an absolute path, and 'srv' is not."),
+        "nameless": ({"backup_command": "true"}, "backup_command needs a backup_name."),
+        "conninfo": ({"backup_postgresql": "dbname=x"}, "'dbname=x' can not be the name of a backup; set"),
+        "device": ({"backup_tree": "/srv", "backup_device": "/d"}, "backup_device is for backup_controller"),
+        "nowhere": ({"backup_controller_tree": "/srv"}, "backup_controller_tree needs a backup_device"),
+        "keep": ({"backup_tree": "/srv", "backup_keep": -1}, "backup_keep has to be 0 or more, and -1 is n"),
+        "choice": ({"backup_tree": "/srv", "backup_compression": "lzma"}, "value of backup_compression must"),
+        "place": ({"backup_tree": "/srv", "backup_dir": "/no such"}, "the backup_dir /no such is not a dir"),
+        "missing": (
+            {"backup_controller_tree": "/srv", "backup_device": "/dev/no such"},
+            "there is no device /dev/no such on missing.",
+        ),
+    }
+    vault = open_vault(**{host: variables for host, (variables, _) in wrong.items()})
+    played = vault.fail("backup")
+    for host, (_, sentence) in wrong.items():
+        assert sentence in played.row(host), played.row(host)
+
+
+def test_only_the_target_becomes_another_user(
+    ansible: Ansible, users_target: Target, tmp_path: Path, secret: Path
+) -> None:
+    # For all hosts, so also for the controller.
+    everywhere = tmp_path / "everywhere.yml"
+    variables = {"ansible_become": True, "ansible_become_user": "free"}
+    everywhere.write_text(yaml.safe_dump({"all": {"vars": variables}}), encoding="utf-8")
+
+    host = users_target.inventory(ansible_python_interpreter="/usr/bin/python3")
+    vault = Vault(ansible, tmp_path / "vault", {"db": host})
+    given = {"backup_command": f"id -un; cat {secret}", "backup_name": "note"}
+    vault.play("backup", "-i", str(everywhere), backup_compression="none", **given)
+    stored = vault.only("db")
+    assert stored.path.read_text(encoding="ascii") == "free\nnote\n"
+    assert (stored.path.stat().st_uid, stored.manifest_path.stat().st_uid) == (0, 0)
+
+
+@pytest.fixture
+def secret() -> Iterator[Path]:
+    """A file of the user free."""
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write("note\n")
+        file.flush()
+        os.chown(file.name, FREE, FREE)
+        yield Path(file.name)
