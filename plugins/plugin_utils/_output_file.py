@@ -177,6 +177,7 @@ class OutputFile:
         with _in_words("was written, but could not be given its mode and owner"):
             old = self._find_old()
             self._set_attributes(old)
+        with _in_words("was written, but could not be brought onto the disk"):
             os.fsync(self.descriptor)
         with _in_words("was written, but could not be given its name"):
             if self._hidden is None:

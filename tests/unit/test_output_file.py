@@ -800,7 +800,8 @@ def test_an_error_that_comes_with_the_last_fsync_counts(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "fsync", refuse(errno.EIO))
-    with pytest.raises(FileError, match="Input/output error"):
+    words = "^was written, but could not be brought onto the disk: Input/output error$"
+    with pytest.raises(FileError, match=words):
         write(folder / "f")
     assert os.listdir(folder) == []
 
