@@ -10,6 +10,7 @@ import os
 import secrets
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -45,8 +46,17 @@ runpy.run_module("_engine", run_name="__main__")
 _MARK = "SOCKETPIPE_TEST_SESSION"
 
 View = dict[str, Any]
-#: The words of a command; or a file in its place, which the endpoint gets as a descriptor.
-Words = Sequence[str] | Path
+
+
+class Redirected(NamedTuple):
+    """The words of a command, and the file that it reads or prints to."""
+
+    words: Sequence[str]
+    path: Path
+
+
+#: The words of a command; or a file in its place, which the endpoint gets as a descriptor; or both.
+Words = Sequence[str] | Path | Redirected
 
 
 class Place(NamedTuple):
@@ -84,7 +94,8 @@ class EndpointProcess:
         self._events = folder / f"{spec['side']}.events"
         self._errors = folder / f"{spec['side']}.errors"
         descriptors = [] if listener is None else [listener.fileno()]
-        files = [command["descriptor"] for command in spec["commands"] if "descriptor" in command]
+        given = [command.get("descriptor", command.get("file")) for command in spec["commands"]]
+        files = [file for file in given if isinstance(file, int)]
         with self._events.open("wb") as events, self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [python, "-I", "-S", "-c", _BOOT, str(ENGINE.parent), json.dumps(patience or {}), before],
@@ -196,10 +207,22 @@ def side_of(
 
 
 def _command(role: str, words: Words, accept_rc: list[int]) -> dict[str, Any]:
+    if isinstance(words, Redirected):
+        return {**_command(role, words.words, accept_rc), "file": _beside(role, words.path)}
     if not isinstance(words, Path):
         return {"role": role, "argv": list(words), "accept_rc": accept_rc, "chdir": None}
+    return {"role": role, "descriptor": _open(role, words), "accept_rc": accept_rc}
+
+
+def _beside(role: str, path: Path) -> int | str:
+    """A device or a FIFO is left to the command, as the task leaves it."""
+    mode = path.stat().st_mode if path.exists() else stat.S_IFREG
+    return _open(role, path) if stat.S_ISREG(mode) else str(path)
+
+
+def _open(role: str, path: Path) -> int:
     flags = os.O_RDONLY if role == "input" else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    return {"role": role, "descriptor": os.open(words, flags, 0o600), "accept_rc": accept_rc}
+    return os.open(path, flags, 0o600)
 
 
 class Session:

@@ -164,9 +164,9 @@ class Runner:
         self._commands: list[Command] = []
         self.exits = 0
 
-    def start(self, *argv: str, chdir: Path | None = None) -> Command:
+    def start(self, *argv: str, chdir: Path | None = None, file: str | None = None) -> Command:
         command = Command(
-            spec(*argv, chdir=chdir),
+            spec(*argv, chdir=chdir)._replace(file=file),
             self._loop,
             stdin=None,
             stdout=None,
@@ -253,6 +253,22 @@ def test_words_reach_the_command_as_they_are(runner: Runner, tmp_path: Path) -> 
     report = runner.run(*sh('for word; do printf "%s\\0" "$word"; done'), "sh", *words).report()
     assert report["stdout"] == "".join(to_text(to_bytes(word)) + "\0" for word in words)
     assert runner.run("pwd", chdir=tmp_path).report()["stdout"] == f"{tmp_path}\n"
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", "two\nlines", "$ `id`", "-n", "*", "f\u00fcr", "\udcff"])
+def test_a_file_of_any_name_is_opened_for_a_command_whose_words_stay_as_they_are(
+    runner: Runner, tmp_path: Path, name: str
+) -> None:
+    path = f"{tmp_path}/{name}"
+    os.mkfifo(to_bytes(path))
+    words = ["a b", "", "'\"", "$HOME", "\n", "\udcff"]
+    argv = [*sh('cat >&2; for word; do printf "%s\\0" "$word" >&2; done'), "sh", *words]
+    command = runner.start(*argv, file=path)
+    with open(to_bytes(path), "wb") as fifo:
+        fifo.write(b"content ")
+    report = runner.settle(command).report()
+    assert report["rc"] == 0
+    assert report["stderr"] == "content " + "".join(to_text(to_bytes(word)) + "\0" for word in words)
 
 
 def test_a_command_leads_a_session_and_a_group_of_its_own_without_a_terminal(runner: Runner) -> None:

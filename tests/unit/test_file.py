@@ -27,6 +27,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.file import
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Side
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.loop import Loop
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
+    CommandSpec,
     FileSpec,
     Specification,
 )
@@ -447,12 +448,17 @@ def test_no_descriptor_is_left_of_a_file(loop: Loop, pair: Pair, tmp_path: Path)
 # Temporaries
 
 
-def test_a_temporary_goes_when_the_session_was_aborted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_alone", [True, False], ids=["alone", "beside a command"])
+def test_a_temporary_goes_when_the_session_was_aborted(tmp_path: Path, is_alone: bool) -> None:
     path = os.fsencode(tmp_path) + b"/\xff"
     with open(path, "wb"):
         pass
-    specs = [FileSpec("output", 7, [0], os.fsdecode(path)), FileSpec("input", 8, [0])]
-    spec = Specification(Side.LOCAL, bytes(32), [*specs], [], 1.0)
+    output = (
+        FileSpec("output", 7, [0], os.fsdecode(path))
+        if is_alone
+        else CommandSpec("output", ["cat"], [0], file=7, temporary=os.fsdecode(path))
+    )
+    spec = Specification(Side.LOCAL, bytes(32), [output, FileSpec("input", 8, [0])], [], 1.0)
     remove_temporaries(spec)
     assert os.listdir(tmp_path) == []
     remove_temporaries(spec)  # by whoever comes second

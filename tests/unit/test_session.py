@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +20,7 @@ import pytest
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import Verdict
 from harness.middlebox import Middlebox
 from harness.pythons import PYTHONS
-from harness.sessions import Ended, Sessions, Words
+from harness.sessions import Ended, Redirected, Sessions, Words
 from harness.streams import CommitGate, sh
 from harness.waiting import wait_until
 
@@ -200,6 +203,178 @@ def test_a_file_that_waits_for_its_reader_ends_when_the_session_is_given_up(
     ended = sessions.end(session)
     assert ended.reason("local")["kind"] == "abandoned"
     assert ended.command("input")["rc"] == 141
+
+
+# A file beside a local command
+
+#: Prints which descriptors its shell has.
+OWN_DESCRIPTORS = "ls /proc/$$/fd"
+
+
+@PYTHONS
+def test_a_command_reads_a_file_and_what_it_prints_is_pushed(
+    sessions: Sessions, tmp_path: Path, data: bytes, python: str
+) -> None:
+    gate = CommitGate(tmp_path)
+    (tmp_path / "packed").write_bytes(gzip.compress(data))
+    unpacking = Redirected(["gzip", "-dc"], tmp_path / "packed")
+    ended = sessions.run({"input": unpacking, "remote": gate.argv}, python=python)
+    assert ended.verdict == Verdict(None, None, [])
+    assert ended.bytes("input") == {SIZE}
+    assert gate.whole.read_bytes() == data
+
+
+@PYTHONS
+def test_a_command_reads_what_is_pulled_and_prints_to_a_file(
+    sessions: Sessions, tmp_path: Path, data: bytes, python: str
+) -> None:
+    packing = Redirected(["gzip", "-c"], tmp_path / "packed")
+    ended = sessions.run({"remote": ["cat", f"{tmp_path}/data"], "output": packing}, python=python)
+    assert ended.verdict == Verdict(None, None, [])
+    assert ended.bytes("output") == {SIZE}
+    assert gzip.decompress((tmp_path / "packed").read_bytes()) == data
+    assert "stdout" not in ended.command("output")
+
+
+def test_a_command_has_the_file_itself_and_the_stream_itself(sessions: Sessions, tmp_path: Path) -> None:
+    """So no byte of the file passes through the endpoint, and none of the stream unless it is pumped."""
+    (tmp_path / "source").touch()
+    shown = "own=$(readlink /proc/$$/fd/0 /proc/$$/fd/1); echo $own >&2"
+    commands = {
+        "input": Redirected(sh(f"{shown}; cat"), tmp_path / "source"),
+        "remote": ["cat"],
+        "output": Redirected(sh(f"{shown}; cat"), tmp_path / "copy"),
+    }
+    ended = sessions.run(commands)
+    assert ended.verdict == Verdict(None, None, [])
+    read, sent = ended.command("input")["stderr"].split()
+    received, written = ended.command("output")["stderr"].split()
+    assert (read, written) == (f"{tmp_path}/source", f"{tmp_path}/copy")
+    assert sent.startswith("socket:[")
+    assert received.startswith("socket:[")
+
+
+@pytest.mark.parametrize("source", ["source", "/dev/null"])
+def test_no_command_inherits_the_others_file(sessions: Sessions, tmp_path: Path, source: str) -> None:
+    """Nor its own twice."""
+    (tmp_path / "source").touch()
+    commands = {
+        "input": Redirected(sh(OWN_DESCRIPTORS), tmp_path / source),
+        "remote": ["cat"],
+        "output": Redirected(sh(f"cat; {OWN_DESCRIPTORS}"), tmp_path / "copy"),
+    }
+    assert sessions.run(commands).verdict == Verdict(None, None, [])
+    assert (tmp_path / "copy").read_text().split() == ["0", "1", "2"] * 2
+
+
+def test_the_statuses_of_a_command_with_a_file_are_accepted_as_any(
+    sessions: Sessions, tmp_path: Path
+) -> None:
+    (tmp_path / "source").write_bytes(b"x\n")
+    commands = {
+        "input": Redirected(sh("cat; exit 3"), tmp_path / "source"),
+        "remote": ["cat"],
+        "output": Redirected(sh("cat; exit 4"), tmp_path / "copy"),
+    }
+    ended = sessions.run(commands, accept_rc={"input": [3], "output": [4]})
+    assert ended.verdict == Verdict(None, None, [])
+    assert (tmp_path / "copy").read_bytes() == b"x\n"
+
+
+@pytest.mark.parametrize(("end", "words"), [("exit 3", "exited 3"), ("kill -9 $$", "was ended by SIGKILL")])
+def test_a_command_with_a_file_that_fails_is_the_culprit(
+    sessions: Sessions, tmp_path: Path, data: bytes, end: str, words: str
+) -> None:
+    gate = CommitGate(tmp_path)
+    pushed = sessions.run({"input": Redirected(sh(f"cat; {end}"), tmp_path / "data"), "remote": gate.argv})
+    assert pushed.verdict == Verdict(f"input command 'input' on here {words}", "input", [])
+    assert not gate.whole.exists()
+    pulled = sessions.run(
+        {"remote": ["cat", f"{tmp_path}/data"], "output": Redirected(sh(f"cat; {end}"), tmp_path / "copy")}
+    )
+    assert pulled.verdict == Verdict(f"output command 'output' on here {words}", "output", [])
+
+
+def test_a_command_with_a_file_whose_stream_breaks_is_its_writers_victim(
+    sessions: Sessions, tmp_path: Path
+) -> None:
+    """Though it does not mind, and ends well."""
+    reading = Redirected(sh("cat; exit 0"), tmp_path / "copy")
+    ended = sessions.run({"remote": sh("head -c 5000000 /dev/zero; exit 3"), "output": reading})
+    assert ended.verdict == Verdict("remote command 'remote' on there exited 3", "remote", [])
+    assert ended.command("output")["is_victim"]
+
+
+@pytest.mark.parametrize("end", ["local", "remote"])
+def test_a_command_with_a_file_ends_when_an_endpoint_is_killed(
+    sessions: Sessions, tmp_path: Path, end: str
+) -> None:
+    reading = Redirected(["cat"], tmp_path / "copy")
+    session = sessions.start({"remote": sh("echo x; sleep 60"), "output": reading})
+    wait_until(lambda: (tmp_path / "copy").exists() and (tmp_path / "copy").stat().st_size, "it flows")
+    session.endpoints[end].kill()
+    wait_until(lambda: not session.processes(), "nothing is left")
+
+
+def test_a_device_that_is_full_is_in_the_words_of_the_command(sessions: Sessions) -> None:
+    writing = Redirected(["cat"], Path("/dev/full"))
+    ended = sessions.run({"remote": ["cat", "/dev/zero"], "output": writing})
+    assert ended.verdict.culprit == "output"
+    failure = ended.verdict.failure or ""
+    assert failure.startswith("output command 'output' on here exited 1: cat: ")
+    assert failure.endswith(": No space left on device")
+
+
+def test_fifos_are_opened_by_the_commands_and_waited_for(
+    sessions: Sessions, tmp_path: Path, data: bytes
+) -> None:
+    """Not by the endpoint, which goes on meanwhile."""
+    for name in ("in", "out"):
+        os.mkfifo(tmp_path / name)
+    commands = {
+        "input": Redirected(["cat"], tmp_path / "in"),
+        "remote": ["cat"],
+        "output": Redirected(["cat"], tmp_path / "out"),
+    }
+    session = sessions.start(commands, progress=0.1)
+    wait_until(lambda: len(session.local.events("progress")) >= 3, "the endpoint goes on")
+    with (
+        subprocess.Popen(["cp", str(tmp_path / "data"), str(tmp_path / "in")]),
+        (tmp_path / "out").open("rb") as out,
+    ):
+        assert out.read() == data
+    assert sessions.end(session).verdict == Verdict(None, None, [])
+
+
+def test_a_command_that_waits_for_a_fifo_ends_when_the_session_is_given_up(
+    sessions: Sessions, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    session = sessions.start({"input": Redirected(["cat"], tmp_path / "fifo"), "remote": ["cat"]})
+    session.local.wait_for("started")
+    session.local.let_go()
+    ended = sessions.end(session)
+    assert ended.reason("local")["kind"] == "abandoned"
+    assert ended.command("input")["signal"] == "SIGTERM"
+    wait_until(lambda: not session.processes(), "nothing is left")
+
+
+def test_a_fifo_that_can_not_be_opened_is_never_taken_for_an_empty_one(
+    sessions: Sessions, tmp_path: Path
+) -> None:
+    """Whatever statuses a user may accept of the command."""
+    gate = CommitGate(tmp_path)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(tmp_path / "socket"))
+        reading = Redirected(["cat"], tmp_path / "socket")
+        ended = sessions.run(
+            {"input": reading, "remote": gate.argv}, accept_rc={"input": [*range(127), *range(128, 256)]}
+        )
+    assert ended.verdict.culprit == "input"
+    failure = ended.verdict.failure or ""
+    assert failure.startswith("input command 'input' on here exited 127: ")
+    assert f"cannot open {tmp_path}/socket: No such device or address" in failure
+    assert not gate.whole.exists()
 
 
 def test_nothing_is_a_stream_too(sessions: Sessions, tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ IDENTITY = Identity("a certificate\n", "a private key\n", "the peer's certificat
 COMMANDS = [
     CommandSpec("input", ["cat", "a b", "", "f\u00fcr", "\udcff", "\n"], [0, 141]),
     CommandSpec("output", ["cat"], [], "/srv/\udcff"),
+    CommandSpec("input", ["cat"], [0], file="/dev/\udcff"),
+    CommandSpec("output", ["cat"], [0], file=7, temporary="/srv/.\udcff"),
 ]
 
 FILES = [FileSpec("output", 7, [0], "/srv/.\udcff"), FileSpec("input", 3, [0, 141])]

@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import threading
-from typing import IO, Any, Callable, Dict, NamedTuple, Optional
+from typing import IO, Any, Callable, Dict, List, NamedTuple, Optional
 
 from .errors import CommandError
 from .loop import READ, Loop
@@ -26,6 +26,10 @@ TAIL_SIZE = 64 * 1024
 LEFTOVER_GRACE = 1.0
 #: What a shell calls the status of a writer whose reader has ended.
 SIGPIPE_STATUS = 128 + signal.SIGPIPE
+#: Scripts that become the command "$@" with the file "$0". Opening a FIFO or a tape may have to wait: so
+#: may these, not an endpoint. When it fails their status is a shell's for what it could not run: the
+#: redirection's own, 1 or 2, may be one that the user accepts of the command.
+_OPENERS = {"input": '{ exec "$@"; } <"$0" || exit 127', "output": '{ exec "$@"; } >"$0" || exit 127'}
 
 
 def find_executable(spec: CommandSpec) -> None:
@@ -52,6 +56,13 @@ def _search_path(name: str, chdir: Optional[str]) -> bool:
 
 def _is_executable(path: bytes) -> bool:
     return os.path.isfile(path) and os.access(path, os.X_OK)
+
+
+def _words(spec: CommandSpec) -> List[bytes]:
+    words = spec.argv
+    if isinstance(spec.file, str):
+        words = ["/bin/sh", "-c", _OPENERS[spec.role], spec.file, *words]
+    return [to_bytes(word) for word in words]
 
 
 class Surroundings(NamedTuple):
@@ -111,8 +122,8 @@ class Tail:
 class Command:
     """A running command. *on_exit* is called once, from the loop, when its own process has ended.
 
-    *stdin* and *stdout* are descriptors of data connections; without one, they are what
-    *surroundings* say.
+    *stdin* and *stdout* are descriptors of data connections; without one, they are the file of *spec*,
+    else what *surroundings* say.
     """
 
     def __init__(
@@ -136,13 +147,14 @@ class Command:
 
     def _spawn(self, stdin: Optional[int], stdout: Optional[int]) -> subprocess.Popen[bytes]:
         spec, around = self.spec, self._surroundings
+        file = spec.file if isinstance(spec.file, int) else None
         if stdin is None and spec.role == "input":
-            stdin = around.stdin
+            stdin = around.stdin if file is None else file
         if stdout is None and spec.role == "output":
-            stdout = around.stdout
+            stdout = around.stdout if file is None else file
         try:
             return subprocess.Popen(
-                [to_bytes(word) for word in spec.argv],
+                _words(spec),
                 stdin=subprocess.DEVNULL if stdin is None else stdin,
                 stdout=subprocess.PIPE if stdout is None else stdout,
                 stderr=subprocess.PIPE if around.stderr is None else around.stderr,

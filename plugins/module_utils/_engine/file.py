@@ -233,7 +233,7 @@ def _sync(file: int) -> None:
 def remove_temporaries(spec: Specification) -> None:
     """Remove the files that were to get another name, for a session that was aborted."""
     for command in spec.commands:
-        if isinstance(command, FileSpec) and command.temporary is not None:
+        if command.temporary is not None:
             try:
                 os.unlink(to_bytes(command.temporary))
             except FileNotFoundError:

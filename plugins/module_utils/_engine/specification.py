@@ -25,12 +25,19 @@ class Identity(NamedTuple):
 
 
 class CommandSpec(NamedTuple):
-    """What to run. *role* is input, remote or output; *argv* may hold surrogate escapes."""
+    """What to run. *role* is input, remote or output; *argv* may hold surrogate escapes.
+
+    *file* is the standard input of an input command, the standard output of an output command: a
+    descriptor, or an absolute path, which is opened by the command's own process. *temporary* is as in
+    `FileSpec`.
+    """
 
     role: str
     argv: List[str]
     accept_rc: List[int]
     chdir: Optional[str] = None
+    file: Union[int, str, None] = None
+    temporary: Optional[str] = None
 
 
 #: The status of a file that could not be read or written.
