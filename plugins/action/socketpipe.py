@@ -66,7 +66,6 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specificati
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.text import to_bytes
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.words import split_command
 from ansible_collections.dds.socketpipe.plugins.modules.socketpipe import (
-    EXCLUSIVE,
     LOCAL_COMMANDS,
     argument_spec,
 )
@@ -184,27 +183,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         self._options = self._validate()
         self._helper: str | None = self._options["helper"]
         commands = {role: self._options[role] for role in ROLES if self._options[role] is not None}
-        self._specs: dict[str, AnySpec] = {
-            role: self._command_spec(role, commands[role]) for role in commands
-        }
+        self._command_specs = {role: self._command_spec(role, commands[role]) for role in commands}
+        self._specs: dict[str, AnySpec] = dict(self._command_specs)
         self._files = self._paths_of_files()
-        self._commands = {**commands, **self._files}
+        self._commands = {**self._files, **commands}
+        self._redirected = {role: path for role, path in self._files.items() if role in commands}
         self._attributes = self._read_attributes()
 
     def _validate(self) -> dict[str, Any]:
         spec = argument_spec()
         for name in _PATHS_ON_TARGET:
             spec[name]["type"] = "str"  # the target expands it
-        _result, options = self.validate_argument_spec(
-            argument_spec=spec, required_one_of=LOCAL_COMMANDS, mutually_exclusive=EXCLUSIVE
-        )
+        _result, options = self.validate_argument_spec(argument_spec=spec, required_one_of=LOCAL_COMMANDS)
         try:
             return checked(options, is_async=bool(self._task.async_val))
         except ValueError as error:
             raise RefusalError(str(error)) from error
 
     def _paths_of_files(self) -> dict[str, str]:
-        """By role, those that take the place of a command."""
+        """By role, those that take the place of a command, or that a command reads or prints to."""
         paths = {role: self._options[f"{role}_file"] for role in ("input", "output")}
         folder = self._options["local_chdir"] or ""
         return {role: os.path.join(folder, path) for role, path in paths.items() if path is not None}
@@ -237,7 +234,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             commands={role: one_line(command) for role, command in self._commands.items()},
             listen=self._options["listen"],
             ports=self._options["ports"],
-            files=frozenset(self._files),
+            files=frozenset(self._files.keys() - self._redirected.keys()),
+            redirected={role: one_line(path) for role, path in self._redirected.items()},
         )
 
     # Before a session: is there anything to do, and could it be done
@@ -258,13 +256,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """What can not be read or written is refused before anything connects."""
         block_size, accept_rc = self._options["block_size"], self._options["accept_rc"]["input"]
         for role, path in self._files.items():
+            command = self._command_specs.get(role)
             try:
                 if role == "input":
-                    files.open_input(path, block_size=block_size, accept_rc=accept_rc)
+                    files.open_input(path, block_size=block_size, accept_rc=accept_rc, command=command)
                 else:
-                    files.open_output(path, self._attributes, block_size=block_size)
+                    files.open_output(path, self._attributes, block_size=block_size, command=command)
             except FileError as error:
-                raise RefusalError(f"{self._scene.command(role)} {error}") from error
+                raise RefusalError(f"{self._scene.file(role)} {error}") from error
         self._specs.update(files.specs)
 
     def _find_local_executables(self) -> None:
@@ -572,7 +571,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             backup = files.commit()
         except FileError as error:
-            return Outcome(f"{self._scene.command('output')} {error}", str(error))
+            return Outcome(f"{self._scene.file('output')} {error}", str(error))
         return Outcome(backup_file=None if backup is None else one_line(backup))
 
     def _new_progress(self, files: LocalFiles) -> Progress:

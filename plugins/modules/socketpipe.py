@@ -25,8 +25,8 @@ notes:
     which of the two does not matter. See O(listen), and O(ports) for firewalls.
   - C(become) and C(environment) apply to O(remote) only. O(input) and O(output) run as the user
     and with the environment that Ansible itself has on the controller.
-  - Each command runs in a session of its own, without a terminal. O(input) has an empty
-    standard input, and so has O(remote) without O(input).
+  - Each command runs in a session of its own, without a terminal. O(input) without O(input_file) has an
+    empty standard input, and so has O(remote) without an input.
   - What a command leaves running in the background when it ends is cut off from the data.
   - Byte counts are exact on Linux, and V(none) where the system does not tell.
 options:
@@ -41,31 +41,34 @@ options:
     description:
       - The command on the controller whose standard output becomes the standard input of O(remote).
       - At least one of O(input), O(input_file), O(output) and O(output_file) is required.
+      - With O(input_file) it reads that file as its standard input.
       - Written like O(remote).
     type: raw
   input_file:
     description:
-      - A file on the controller that takes the place of O(input).
-      - A regular file or a block device is sent by the kernel (sendfile), without a command. A character
-        device or a FIFO is read by C(dd), with O(block_size) or 1 MiB for each read.
+      - A file on the controller that takes the place of O(input), or with O(input) is its standard input.
+      - Without O(input) a regular file or a block device is sent by the kernel (sendfile), without a command.
+        A character device or a FIFO is read by C(dd), with O(block_size) or 1 MiB for each read.
       - A file that grows while it is sent is sent to the end that is found there; one that gets shorter
-        fails the task.
+        fails the task. What O(input) makes of such a file is its own affair.
       - Relative to O(local_chdir), if it is not absolute.
     type: path
   output:
     description:
       - The command on the controller whose standard input is the standard output of O(remote).
       - Without it and without O(output_file), what O(remote) prints is returned in RV(stdout).
+      - With O(output_file) what it prints goes to that file.
       - Written like O(remote).
     type: raw
   output_file:
     description:
-      - A file on the controller that takes the place of O(output).
+      - A file on the controller that takes the place of O(output), or with O(output) is its standard output.
       - A regular file is written beside its place, and gets its name when the task has succeeded and all of
         it is on the disk. Before that nothing is seen of it, and a file of that name stays as it was. A
         symbolic link is replaced, not followed.
       - A block device is written in its place, and what was written is on it when the task succeeds. A
-        character device or a FIFO is written by C(dd), with O(block_size) or 1 MiB for each write.
+        character device or a FIFO is written by O(output), or without that by C(dd), with O(block_size)
+        or 1 MiB for each write.
       - Relative to O(local_chdir), if it is not absolute.
     type: path
   mode:
@@ -129,13 +132,14 @@ options:
       - A command that a signal ended has the status 128 plus the number of the signal, as in a shell.
       - Accepting 141 (SIGPIPE) of a command that writes says that its reader may end before it has read
         everything, as C(head) does. Otherwise that fails the task.
-      - Nothing else of it applies to O(input_file), and nothing at all to O(output_file).
+      - Nothing else of it applies to O(input_file) without O(input), and nothing at all to O(output_file)
+        without O(output).
       - For example, tar exits 1 when a file changed while it was read.
     type: dict
     default: {}
     suboptions:
       input:
-        description: Accepted statuses of O(input). For O(input_file), all that counts is 141.
+        description: Accepted statuses of O(input). For O(input_file) without it, all that counts is 141.
         type: list
         elements: int
         default: [0]
@@ -234,7 +238,7 @@ options:
       - The number of bytes, such as V(10G), that are expected of O(input), or without an input of
         O(remote). V(10G) are 10 times 1073741824 bytes.
       - It is for O(progress) alone; nothing happens if there are more or less.
-      - By default the size of O(input_file), if that is a regular file.
+      - By default the size of O(input_file), if that is a regular file and there is no O(input).
     type: str
   timeout:
     description: Seconds to find a way between the two machines, from when both sides look for one.
@@ -307,6 +311,18 @@ EXAMPLES = r"""
     encrypt: true
     checksum: sha256
 
+- name: Pull an archive and compress it here; its file appears only when it is whole
+  dds.socketpipe.socketpipe:
+    remote: tar cf - /srv
+    output: zstd -qc
+    output_file: /backup/srv.tar.zst
+
+- name: Restore it, decompressing here
+  dds.socketpipe.socketpipe:
+    input: zstd -dqc
+    input_file: /backup/srv.tar.zst
+    remote: tar xpf - -C /
+
 - name: Load a dump, which has to be whole
   dds.socketpipe.socketpipe:
     input_file: /backup/shop.sql
@@ -347,8 +363,8 @@ EXAMPLES = r"""
 RETURN = r"""
 rc:
   description: >-
-    Exit status of the command or file that failed the task, else of RV(output), else of RV(remote). V(none)
-    if no command ran.
+    Exit status of the command or file that failed the task, else of RV(output), else of RV(remote). V(1)
+    if all commands ended well, but O(output_file) failed. V(none) if no command ran.
   type: int
   returned: always
 msg:
@@ -357,7 +373,7 @@ msg:
   returned: always
 stdout:
   description:
-    - What O(output) printed, or without O(output) and O(output_file) what O(remote) printed.
+    - What O(output) printed, unless that went to O(output_file), or without either what O(remote) printed.
     - Of this and of every stderr the last 64 KiB are kept; the first line says how much was cut.
       Bytes that are not UTF-8 are written as C(\xNN).
   type: str
@@ -401,7 +417,7 @@ input: &local
       type: raw
       returned: for a command
     file:
-      description: The path of the file.
+      description: The path of the file, in the place of the command or beside it.
       type: str
       returned: for a file
     rc:
@@ -447,26 +463,26 @@ backup_file:
   sample: /backup/var.tar.4711.2026-11-22@03:10:00~
 bytes_sent:
   description:
-    - Bytes that O(input) or O(input_file) gave and O(remote) could read. V(none) where the system does not
-      tell.
+    - Bytes that O(input), or without it O(input_file), gave and O(remote) could read. V(none) where the
+      system does not tell.
   type: int
   returned: when the commands ran
 bytes_received:
   description:
-    - Bytes that O(remote) wrote and O(output) or O(output_file) took. V(none) where the system does not
-      tell.
+    - Bytes that O(remote) wrote and O(output), or without it O(output_file), took. V(none) where the
+      system does not tell.
   type: int
   returned: when the commands ran
 checksum_sent:
   description: >-
-    The checksum, hexadecimal, of what O(input) or O(input_file) gave and O(remote) read. V(none) if not
-    all of it was read.
+    The checksum, hexadecimal, of what O(input), or without it O(input_file), gave and O(remote) read.
+    V(none) if not all of it was read.
   type: str
   returned: when O(checksum) was asked for and there was an input
 checksum_received:
   description: >-
-    The checksum, hexadecimal, of what O(remote) wrote and O(output) or O(output_file) took. V(none) if
-    not all of it was read.
+    The checksum, hexadecimal, of what O(remote) wrote and O(output), or without it O(output_file), took.
+    V(none) if not all of it was read.
   type: str
   returned: when O(checksum) was asked for and there was an output
 path:
@@ -609,15 +625,12 @@ def argument_spec():
 
 #: At least one of them is needed.
 LOCAL_COMMANDS = [("input", "input_file", "output", "output_file")]
-#: A command, or a file in its place.
-EXCLUSIVE = [("input", "input_file"), ("output", "output_file")]
 
 
 def main():
     module = AnsibleModule(
         argument_spec(),
         required_one_of=LOCAL_COMMANDS,
-        mutually_exclusive=EXCLUSIVE,
         supports_check_mode=True,
     )
     module.fail_json(

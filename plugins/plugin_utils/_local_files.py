@@ -1,11 +1,14 @@
 # Copyright (c) 2026, dds.socketpipe contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files that a task names in the place of its local commands: looked at, and opened.
+"""The files that a task names in the place of its local commands, or beside them: looked at, and opened.
 
 What is a file to the user may be one of three things here. A regular file and a block device
 are descriptors that the local endpoint reads or writes. A character device and a FIFO are left
 to dd, for there the size of each read or write matters, and opening them may have to wait.
+
+A file beside a command is the command's standard input or output: a descriptor that the local endpoint
+passes on to it, or the path of what may have to wait to be opened.
 """
 
 from __future__ import annotations
@@ -59,6 +62,7 @@ class LocalFiles:
     def __init__(self, *, is_check: bool) -> None:
         self._is_check = is_check
         self._output: OutputFile | None = None
+        self._device: int | None = None  # that is written
         self._inherited: list[int] = []
         self._is_handed_over = False
         self.specs: dict[str, AnySpec] = {}
@@ -94,11 +98,12 @@ class LocalFiles:
     @property
     def descriptors(self) -> list[int]:
         """Those that the local endpoint has to be given."""
-        return [spec.descriptor for spec in self.specs.values() if isinstance(spec, FileSpec)]
+        given = [spec.descriptor if isinstance(spec, FileSpec) else spec.file for spec in self.specs.values()]
+        return [descriptor for descriptor in given if isinstance(descriptor, int)]
 
     @property
     def input_size(self) -> int | None:
-        """The bytes of the input, if that is a regular file."""
+        """The bytes of the input, if that is a regular file without a command."""
         spec = self.specs.get("input")
         if not isinstance(spec, FileSpec):
             return None
@@ -106,38 +111,49 @@ class LocalFiles:
         # Those of /proc have none before they are read.
         return status.st_size or None if stat.S_ISREG(status.st_mode) else None
 
-    def open_input(self, path: str, *, block_size: int | None, accept_rc: list[int]) -> None:
-        """Read *path*. *accept_rc* is as for a command; all that counts of it is 141."""
-        accepted = [0, *(status for status in accept_rc if status == SIGPIPE_STATUS)]
+    def open_input(
+        self, path: str, *, block_size: int | None, accept_rc: list[int], command: CommandSpec | None = None
+    ) -> None:
+        """Read *path*, or have *command* read it. *accept_rc* is as for a command; all that counts of it
+        for a file alone is 141."""
         kind = _look("read", path)
         if kind is _Kind.NOTHING:
             raise FileError("could not be read: there is no such file")
+        accepted = [0, *(status for status in accept_rc if status == SIGPIPE_STATUS)]
         if kind is _Kind.STREAM:
             _expect_access("read", path, os.R_OK)
-            self.specs["input"] = _dd("input", f"if={path}", block_size, accepted)
+            dd = _dd("input", f"if={path}", block_size, accepted)
+            self.specs["input"] = dd if command is None else _opening(command, path)
         else:
-            self._inherit("input", _open("read", path, os.O_RDONLY, kind), accepted)
+            self._inherited.append(_open("read", path, os.O_RDONLY, kind))
+            self._pass(FileSpec("input", self._inherited[-1], accepted), command)
 
-    def open_output(self, path: str, attributes: Attributes, *, block_size: int | None) -> None:
-        """Write *path*: in its place if it is a device or a FIFO, else beside it until `commit`."""
+    def open_output(
+        self,
+        path: str,
+        attributes: Attributes,
+        *,
+        block_size: int | None,
+        command: CommandSpec | None = None,
+    ) -> None:
+        """Write *path*, or have *command* write it: in its place if it is a device or a FIFO, else beside it
+        until `commit`."""
         kind = _look("written", path)
         if kind in (_Kind.BLOCK, _Kind.STREAM):
             if attributes != Attributes():
                 raise FileError(f"is {kind.value}: mode, owner, group and backup are for regular files")
             _expect_access("written", path, os.W_OK)
         if kind is _Kind.STREAM:
-            self.specs["output"] = _dd("output", f"of={path}", block_size, [0])
+            dd = _dd("output", f"of={path}", block_size, [0])
+            self.specs["output"] = dd if command is None else _opening(command, path)
         elif kind is not _Kind.BLOCK:
-            self._create(path, attributes)
+            self._create(path, attributes, command)
         elif not self._is_check:
-            self._inherit("output", _open("written", path, os.O_WRONLY, kind), [0])
+            self._device = _open("written", path, os.O_WRONLY, kind)
+            self._inherited.append(self._device)
+            self._pass(FileSpec("output", self._device, [0]), command)
 
-    def _inherit(self, role: str, descriptor: int, accept_rc: list[int]) -> None:
-        self._inherited.append(descriptor)
-        if not self._is_check:
-            self.specs[role] = FileSpec(role, descriptor, accept_rc)
-
-    def _create(self, path: str, attributes: Attributes) -> None:
+    def _create(self, path: str, attributes: Attributes, command: CommandSpec | None) -> None:
         folder, name = os.path.split(path)
         if not name:
             raise FileError("is the name of a directory: name a file in it")
@@ -145,16 +161,20 @@ class LocalFiles:
         if not self._is_check:
             self._output = OutputFile(to_bytes(path), attributes)
             temporary = self._output.temporary
-            self.specs["output"] = FileSpec(
-                "output",
-                self._output.descriptor,
-                [0],
-                None if temporary is None else temporary.decode("utf-8", "surrogateescape"),
-            )
+            shown = None if temporary is None else temporary.decode("utf-8", "surrogateescape")
+            self._pass(FileSpec("output", self._output.descriptor, [0], shown), command)
+
+    def _pass(self, file: FileSpec, command: CommandSpec | None) -> None:
+        """Have the local endpoint use it, or pass it on to *command*."""
+        if not self._is_check:
+            beside = command and command._replace(file=file.descriptor, temporary=file.temporary)
+            self.specs[file.role] = beside or file
 
     def commit(self) -> str | None:
-        """Give the output file its name, if it is one that has to get it. Gives the path of the
-        backup, if there is one."""
+        """Have all that was written on the disk, and give the output file its name, if it is one that has
+        to get it. Gives the path of the backup, if there is one."""
+        if self._device is not None:
+            _sync(self._device)
         backup = None if self._output is None else self._output.commit()
         return None if backup is None else backup.decode("utf-8", "surrogateescape")
 
@@ -205,3 +225,15 @@ def _open(done: str, path: str, flags: int, kind: _Kind) -> int:
 
 def _dd(role: str, file: str, block_size: int | None, accept_rc: list[int]) -> CommandSpec:
     return CommandSpec(role, ["dd", file, f"bs={block_size or _DD_BLOCK}", "status=none"], accept_rc)
+
+
+def _opening(command: CommandSpec, path: str) -> CommandSpec:
+    """*command*, which may run in another directory."""
+    return command._replace(file=os.path.join(os.getcwd(), path))
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise FileError(f"was written, but could not be brought onto the disk: {error.strerror}") from error

@@ -77,8 +77,6 @@ def test_with_shell_a_string_is_run_by_one(session: Session) -> None:
     ("options", "sentence"),
     [
         ({"remote": "cat"}, "one of the following is required: input, input_file, output, output_file"),
-        ({"input": "cat", "input_file": "x", "remote": "cat"}, "mutually exclusive: input|input_file"),
-        ({"output": "cat", "output_file": "x", "remote": "cat"}, "mutually exclusive: output|output_file"),
         (
             {"input_file": "/dev/null", "remote": "cat", "mode": "0600"},
             "mode, owner, group and backup are for output_file, and the task has none",

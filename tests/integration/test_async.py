@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -104,7 +105,19 @@ def test_the_result_is_that_of_a_task_without_async(
         "encrypt": True,
     }
     broken = {"remote": "sh -c 'echo no tape >&2; exit 3'", "output": "cat"}
-    options = [whole, broken]
+    packed = {
+        "input": "gzip -c",
+        "input_file": "/proc/version",
+        "remote": "gzip -dc",
+        "output": "gzip -c",
+        "output_file": str(tmp_path / "packed"),
+    }
+    unpacked = {
+        "remote": "echo x",
+        "output": "sh -c 'cat; exit 4'",
+        "output_file": str(tmp_path / "unpacked"),
+    }
+    options = [whole, broken, packed, unpacked]
     if job == POLLED:
         options.append({**broken, "creates": "/etc"})
     tasks: list[dict[str, Any]] = [{MODULE: one} for one in options]
@@ -123,6 +136,8 @@ def test_the_result_is_that_of_a_task_without_async(
     for result in (given[0], without[0]):
         assert {"path", "start", "end", "delta"} < set(result)
         assert Path(result["backup_file"]).exists()
+    assert gzip.decompress((tmp_path / "packed").read_bytes()) == Path("/proc/version").read_bytes()
+    assert not (tmp_path / "unpacked").exists()
     assert out.stat().st_mode & 0o777 == 0o640
     assert len(out.read_text(encoding="ascii").splitlines()) == 1000
 

@@ -187,6 +187,12 @@ def check_compressed(world: World, result: TaskResult) -> None:
     assert tree(world.unpack("backup/srv.tar.gz") / "srv") == tree(world.folder / "srv")
 
 
+def check_compressed_here(world: World, result: TaskResult) -> None:
+    assert os.listdir(world.folder / "backup") == ["srv.tar.zst"]
+    run("zstd", "-dq", world.folder / "backup" / "srv.tar.zst")
+    assert tree(world.unpack("backup/srv.tar") / "srv") == tree(world.folder / "srv")
+
+
 def check_pulled(world: World, result: TaskResult) -> None:
     assert os.listdir(world.folder / "backup") == ["var.tar"]
     assert tree(world.unpack("backup/var.tar") / "var") == tree(world.folder / "var")
@@ -214,6 +220,7 @@ CHECKS: dict[str, Callable[[World, TaskResult], None]] = {
     "Back up /srv on the tape drive of the target": check_tape,
     "Restore from the tape drive of the target": check_restored,
     "Compress /srv on the target": check_compressed,
+    "Pull /srv and compress it on the controller": check_compressed_here,
     "Pull /var as root": check_pulled,
     "Pull /srv over a network that is not trusted": check_encrypted,
     "Push a disk image": check_pushed,

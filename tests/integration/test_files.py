@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import re
 import signal
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -162,6 +164,129 @@ def test_a_block_size_does_not_hinder_a_file(session: Session, tmp_path: Path, f
     assert "61+1 records in" in result["remote"]["stderr"]
 
 
+# Commands beside the files
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("options", [{}, {"encrypt": True, "checksum": "sha256"}], ids=["direct", "pumped"])
+def test_what_is_pulled_is_compressed_here(
+    session: Session, tmp_path: Path, folder: Path, options: dict[str, Any]
+) -> None:
+    source = random_file(tmp_path / "source", 3_000_000)
+    copy = folder / "copy.gz"
+    copy.write_bytes(b"old")
+    result = session(
+        remote=["cat", str(source)],
+        output="gzip -c",
+        output_file=str(copy),
+        mode="0640",
+        backup=True,
+        **options,
+    )
+    assert result.kind == "ok", result.msg
+    assert gzip.decompress(copy.read_bytes()) == source.read_bytes()
+    assert mode_of(copy) == 0o640
+    assert Path(result["backup_file"]).read_bytes() == b"old"
+    own = {"cmd": "gzip -c", "file": str(copy), "rc": 0, "signal": None, "stderr": ""}
+    assert result["output"] == own
+    assert (result["rc"], result["stdout"], result["bytes_received"]) == (0, "", 3_000_000)
+    assert len(os.listdir(folder)) == 2
+
+
+@pytest.mark.parametrize("options", [{}, {"encrypt": True, "checksum": "sha256"}], ids=["direct", "pumped"])
+def test_what_is_pushed_is_decompressed_here(
+    session: Session, tmp_path: Path, folder: Path, options: dict[str, Any]
+) -> None:
+    source = random_file(tmp_path / "source", 3_000_000)
+    packed = tmp_path / "source.gz"
+    packed.write_bytes(gzip.compress(source.read_bytes()))
+    result = session(
+        input=["gzip", "-dc"], input_file=str(packed), remote=["dd", f"of={folder}/copy"], **options
+    )
+    assert result.kind == "ok", result.msg
+    assert digest(folder / "copy") == digest(source)
+    own = {"cmd": ["gzip", "-dc"], "file": str(packed), "rc": 0, "signal": None, "stderr": ""}
+    assert result["input"] == own
+    assert result["bytes_sent"] == 3_000_000
+
+
+def test_both_go_through_commands_and_the_paths_are_relative_to_local_chdir(
+    session: Session, folder: Path
+) -> None:
+    (folder / "in").mkdir()
+    (folder / "in" / "x").write_bytes(b"content\n")
+    result = session(
+        input="cat; pwd",
+        input_file="in/x",
+        remote="cat",
+        output="cat; pwd",
+        output_file="in/x",
+        local_chdir=str(folder),
+        shell=True,
+    )
+    assert result.kind == "ok", result.msg
+    assert (folder / "in" / "x").read_text() == f"content\n{folder}\n{folder}\n"
+
+
+def test_fifos_beside_commands_are_read_and_written_in_their_place(session: Session, folder: Path) -> None:
+    for name in ("in", "out"):
+        os.mkfifo(folder / name)
+    with (
+        (folder / "read").open("wb") as read,
+        subprocess.Popen(["sh", "-c", f"seq 100000 > {folder}/in"]),
+        subprocess.Popen(["cat", str(folder / "out")], stdout=read),
+    ):
+        options = {"input_file": "in", "output_file": "out", "local_chdir": str(folder)}
+        result = session(input="gzip -c", remote="cat", output="gzip -dc", **options)
+    assert result.kind == "ok", result.msg
+    assert (folder / "read").read_bytes() == b"".join(b"%d\n" % number for number in range(1, 100001))
+    assert result["output"]["file"] == f"{folder}/out"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            {"output": "nonexistent", "output_file": "f"},
+            "output command 'nonexistent' on controller: no executable 'nonexistent' was found",
+        ),
+        (
+            {"output": "nonexistent", "output_file": "/dev/null"},
+            "output command 'nonexistent' on controller: no executable 'nonexistent' was found",
+        ),
+        (
+            {"output": "cat", "output_file": "nowhere/f"},
+            "output file '{}/nowhere/f' on controller could not be written: there is no directory",
+        ),
+        (
+            {"input": "cat", "input_file": "nowhere"},
+            "input file '{}/nowhere' on controller could not be read: there is no such file",
+        ),
+    ],
+)
+@pytest.mark.parametrize("flags", [[], ["--check"]], ids=["run", "check mode"])
+def test_neither_a_missing_command_nor_a_missing_file_starts_or_connects_anything(
+    ansible: Ansible, target: Target, folder: Path, options: dict[str, str], words: str, flags: list[str]
+) -> None:
+    task = {MODULE: {"remote": ["touch", f"{folder}/ran"], "local_chdir": str(folder), **options}}
+    result = ansible.play({target.name: target.inventory()}, [task], *flags)[-1]
+    assert result.kind == "failed"
+    assert result.msg.startswith(words.format(folder))
+    assert "path" not in result
+    assert os.listdir(folder) == []
+
+
+def test_check_mode_writes_nothing_and_runs_no_command_beside_a_file(
+    ansible: Ansible, target: Target, folder: Path
+) -> None:
+    (folder / "in").write_bytes(b"content")
+    options = {"input": "touch ran", "input_file": "in", "output": "touch ran", "output_file": "out"}
+    task = {MODULE: {"remote": "cat", "local_chdir": str(folder), **options}}
+    result = ansible.play({target.name: target.inventory()}, [task], "--check")[-1]
+    assert result.kind == "ok", result.msg
+    assert os.listdir(folder) == ["in"]
+
+
 # Mode, owner, group, and what was there before
 
 
@@ -269,8 +394,13 @@ def test_a_device_that_can_not_be_written_is_named(session: Session) -> None:
 @pytest.fixture
 def loop_device(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "image").write_bytes(bytes(8 << 20))
+    yield from attached(tmp_path / "image")
+
+
+def attached(image: Path) -> Iterator[Path]:
+    """As a block device."""
     made = subprocess.run(
-        ["losetup", "--find", "--show", str(tmp_path / "image")], capture_output=True, text=True, check=False
+        ["losetup", "--find", "--show", str(image)], capture_output=True, text=True, check=False
     )
     if made.returncode != 0:
         pytest.skip(f"no loop device here: {made.stderr}")
@@ -296,6 +426,42 @@ def test_a_block_device_that_is_too_small_is_named(session: Session, loop_device
     assert result.msg == (
         f"output file '{loop_device}' on controller could not be written: No space left on device"
     )
+
+
+def test_what_a_command_printed_to_a_block_device_is_on_it(
+    session: Session, loop_device: Path, tmp_path: Path, folder: Path
+) -> None:
+    """Not by the last one's closing it: somebody else has it open, too."""
+    source = random_file(tmp_path / "source", 8 << 20)
+    with loop_device.open("rb"):
+        pulled = session(remote=["gzip", "-c", str(source)], output="gzip -dc", output_file=str(loop_device))
+        assert pulled.kind == "ok", pulled.msg
+        assert digest(tmp_path / "image") == digest(source)
+    pushed = session(input="gzip -c", input_file=str(loop_device), remote=sh(f"gzip -dc > {folder}/copy"))
+    assert pushed.kind == "ok", pushed.msg
+    assert digest(folder / "copy") == digest(source)
+
+
+@pytest.fixture
+def leaky_device(small_disk: Path) -> Iterator[Path]:
+    """A device that takes more into memory than there is room for below it."""
+    image = small_disk / "image"
+    image.touch()
+    os.truncate(image, 8 << 20)
+    yield from attached(image)
+
+
+def test_a_block_device_that_fails_only_with_fsync_fails_the_task(
+    session: Session, leaky_device: Path
+) -> None:
+    result = session(
+        remote=["head", "-c", "4000000", "/dev/urandom"], output="cat", output_file=str(leaky_device)
+    )
+    assert result.kind == "failed"
+    assert result.msg.startswith(
+        f"output file '{leaky_device}' on controller was written, but could not be brought onto the disk: "
+    )
+    assert (result["rc"], result["output"]["rc"], result["output"]["cmd"]) == (1, 0, "cat")
 
 
 # What is refused before anything connects
@@ -435,10 +601,62 @@ def test_a_full_disk_leaves_the_old_file(session: Session, small_disk: Path) -> 
     old.expect_untouched()
 
 
-class Middle:
-    """A session in the middle of its stream, from an endless file through the target to *old*."""
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize(("end", "words"), [("exit 3", "exited 3"), ("kill -9 $$", "was ended by SIGKILL")])
+def test_an_output_command_that_fails_leaves_the_old_file(
+    session: Session, old: OldFile, end: str, words: str
+) -> None:
+    options = {"output": f"cat; {end}", "output_file": str(old.path), "backup": True}
+    result = session(remote="seq 100000", shell=True, **options)
+    assert result.kind == "failed"
+    assert result.msg == f"output command 'cat; {end}' on controller {words}"
+    assert "backup_file" not in result
+    old.expect_untouched()
 
-    def __init__(self, start: Callable[..., Run], target: Target, old: OldFile, folder: Path) -> None:
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("options", [{}, {"encrypt": True, "checksum": "sha256"}], ids=["direct", "pumped"])
+def test_a_remote_that_fails_leaves_the_old_file_whatever_the_output_command_makes_of_it(
+    session: Session, old: OldFile, options: dict[str, Any]
+) -> None:
+    result = session(
+        remote=sh("head -c 5000000 /dev/zero; exit 3"),
+        output=sh("cat; exit 0"),
+        output_file=str(old.path),
+        **options,
+    )
+    assert result.kind == "failed"
+    assert result.msg.endswith("exited 3")
+    assert result.msg.startswith("remote command ")
+    old.expect_untouched()
+
+
+@pytest.mark.usefixtures("way")
+def test_a_disk_that_is_full_is_in_the_words_of_the_output_command(
+    session: Session, small_disk: Path
+) -> None:
+    old = OldFile(small_disk)
+    remote = ["head", "-c", "20000000", "/dev/zero"]
+    result = session(remote=remote, output="cat", output_file=str(old.path))
+    assert result.kind == "failed"
+    assert re.fullmatch(
+        "output command 'cat' on controller exited 1: cat: .*: No space left on device", result.msg
+    )
+    old.expect_untouched()
+
+
+class Middle:
+    """A session in the middle of its stream, from an endless file through the target to *old*, by way of
+    *commands* or without any."""
+
+    def __init__(
+        self,
+        start: Callable[..., Run],
+        target: Target,
+        old: OldFile,
+        folder: Path,
+        commands: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.target = target
         self._before = set(processes_here())
         self.there = CommitGate(folder, "there")
@@ -446,9 +664,8 @@ class Middle:
         source.touch()
         os.truncate(source, 1 << 40)
         copy = f"tee {self.there.part} && mv {self.there.part} {self.there.whole}"
-        self.run = start(
-            input_file=str(source), remote=copy, output_file=str(old.path), shell=True, rate_limit="2M"
-        )
+        files = {"input_file": str(source), "output_file": str(old.path)}
+        self.run = start(**commands, **files, remote=copy, shell=True, rate_limit="2M")
         wait_until(lambda: self.there.has_bytes(300_000), "the stream flows", timeout=60)
 
     def remote_endpoint(self) -> int:
@@ -497,6 +714,21 @@ def test_whoever_is_killed_the_old_file_is_untouched_and_nothing_is_left(
     middle = Middle(start_session, target, old, tmp_path)
     assert len(os.listdir(old.path.parent)) == (1 if way == "without a name" else 2)
     os.kill(getattr(middle, victim)(), signum)
+    if victim == "worker":
+        # Ansible itself waits for a worker that was killed, so it is ended too.
+        wait_until(lambda: not middle.target.processes(), "the target's side has ended")
+        os.kill(middle.playbook(), signal.SIGTERM)
+    middle.expect_nothing_left()
+    old.expect_untouched()
+
+
+@pytest.mark.parametrize("victim", ["local_endpoint", "remote_endpoint", "worker", "playbook"])
+def test_whoever_is_killed_a_command_beside_a_file_leaves_nothing_either(
+    start_session: Callable[..., Run], target: Target, tmp_path: Path, old: OldFile, way: str, victim: str
+) -> None:
+    middle = Middle(start_session, target, old, tmp_path, {"input": "cat", "output": "cat"})
+    assert len(os.listdir(old.path.parent)) == (1 if way == "without a name" else 2)
+    os.kill(getattr(middle, victim)(), signal.SIGKILL)
     if victim == "worker":
         # Ansible itself waits for a worker that was killed, so it is ended too.
         wait_until(lambda: not middle.target.processes(), "the target's side has ended")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,16 @@ def test_files_take_the_place_of_commands(session: Session, data: Path, tmp_path
     assert result.kind == "ok", result.msg
     assert (tmp_path / "copy").read_bytes() == data.read_bytes()
     assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o600
+
+
+def test_files_go_together_with_commands(session: Session, data: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    result = session(
+        input="gzip -c", input_file=str(data), remote="gzip -dc", output="gzip -c", output_file=str(copy)
+    )
+    assert result.kind == "ok", result.msg
+    assert gzip.decompress(copy.read_bytes()) == data.read_bytes()
+    assert (result["output"]["cmd"], result["output"]["file"]) == ("gzip -c", str(copy))
 
 
 def test_the_result_says_what_is_lost(session: Session, program: Path) -> None:
@@ -141,9 +152,13 @@ def test_a_failed_input_is_no_whole_stream_for_the_target(session: Session, tmp_
     assert not gate.whole.exists()
 
 
-def test_a_failed_task_leaves_the_output_file_as_it_was(session: Session, tmp_path: Path) -> None:
+@pytest.mark.parametrize("beside", [{}, {"output": "cat"}], ids=["alone", "beside a command"])
+def test_a_failed_task_leaves_the_output_file_as_it_was(
+    session: Session, tmp_path: Path, beside: dict[str, str]
+) -> None:
     (tmp_path / "dump").write_text("yesterday")
-    result = session(remote=["sh", "-c", "echo today; exit 1"], output_file=str(tmp_path / "dump"))
+    options = {"output_file": str(tmp_path / "dump"), **beside}
+    result = session(remote=["sh", "-c", "echo today; exit 1"], **options)
     assert (result.kind, (tmp_path / "dump").read_text()) == ("failed", "yesterday")
 
 

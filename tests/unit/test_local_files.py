@@ -181,6 +181,68 @@ def test_a_file_is_read_as_usual_though_it_was_opened_without_waiting(folder: Pa
         assert not os.get_inheritable(descriptor)
 
 
+# Beside a command
+
+
+def command(role: str, folder: Path) -> CommandSpec:
+    return CommandSpec(role, ["cat"], [0, 3], str(folder))
+
+
+def test_a_command_gets_the_file_itself(folder: Path) -> None:
+    with LocalFiles(is_check=False) as files:
+        open_input(files, folder / "file", command=command("input", folder))
+        open_output(files, folder / "new", command=command("output", folder))
+        source, sink = files.descriptors
+        assert files.specs == {
+            "input": command("input", folder)._replace(file=source),
+            "output": command("output", folder)._replace(file=sink),
+        }
+        assert os.read(source, 10) == b"content"
+        os.write(sink, b"new")
+        assert not (folder / "new").exists()
+        files.commit()
+    assert (folder / "new").read_bytes() == b"new"
+
+
+def test_the_size_of_a_file_is_not_that_of_what_a_command_makes_of_it(folder: Path) -> None:
+    with LocalFiles(is_check=False) as files:
+        open_input(files, folder / "file", command=command("input", folder))
+        assert files.input_size is None
+
+
+def test_the_endpoint_is_told_of_a_name_that_it_has_to_remove_beside_a_command(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_output_file, "_O_TMPFILE", None)
+    before = set(os.listdir(folder))
+    with LocalFiles(is_check=False) as files:
+        open_output(files, folder / "new", command=command("output", folder))
+        temporary = files.specs["output"].temporary
+        assert {os.path.basename(temporary or "")} == set(os.listdir(folder)) - before
+
+
+@pytest.mark.parametrize("name", ["fifo", "to null"])
+def test_what_may_have_to_wait_is_opened_by_the_command(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Wherever that runs: a relative path is relative to where this process is."""
+    monkeypatch.chdir(folder)
+    with LocalFiles(is_check=False) as files:
+        open_input(files, name, command=command("input", folder))
+        open_output(files, name, command=command("output", folder))
+        assert files.descriptors == []
+        for role in ("input", "output"):
+            assert files.specs[role] == command(role, folder)._replace(file=str(folder / name))
+        assert files.commit() is None
+
+
+def test_in_check_mode_a_command_stays_as_it_is(folder: Path) -> None:
+    with LocalFiles(is_check=True) as files:
+        open_input(files, folder / "file", command=command("input", folder))
+        open_output(files, folder / "new", command=command("output", folder))
+        assert (files.specs, files.descriptors) == ({}, [])
+
+
 # What is refused
 
 

@@ -147,6 +147,13 @@ def result_of_files() -> dict[str, Any]:
     return {**result, "backup_file": "/backup/x.1.2026-11-22@03:10:00~"}
 
 
+def result_of_both() -> dict[str, Any]:
+    scene = SCENE._replace(redirected={"input": "/srv/x", "output": "/backup/x"})
+    local, remote = filtered(read="stopped")
+    del local["own"]["commands"]["output"]["stdout"]
+    return build_result(local, remote, judge(local, remote, scene), scene, COMMANDS, datetime.now())
+
+
 def preflight_of(local: dict[str, Any], remote: dict[str, Any]) -> dict[str, Any]:
     return build_preflight_result(local, remote, judge(local, remote, SCENE), SCENE)
 
@@ -156,6 +163,7 @@ RESULTS = {
     "failure": result_of(*filtered(remote_rc=3)),
     "files": result_of_files(),
     "failed file": with_outcome(result_of_files(), Outcome("it could not", "be named")),
+    "both": result_of_both(),
     "helper": with_helper(result_of(*filtered(read="stopped")), "/usr/local/bin/socketpipe"),
     "no path": result_of(*no_path()),
     "preflight": preflight_of(*views(report(path={**PATH, "round_trip": 0.001}), report())),
@@ -187,11 +195,20 @@ def test_what_is_always_returned_is(kind: str) -> None:
         ("files", "input", {"always", "for a file"}),
         ("files", "remote", {"always"}),
         ("failed file", "output", {"always", "for a file"}),
+        ("both", "input", {"always", "for a command", "for a file"}),
+        ("both", "output", {"always", "for a command", "for a file"}),
     ],
 )
 def test_the_parts_of_a_command_are_documented(kind: str, key: str, returned: set[str]) -> None:
     parts = RETURN[key]["contains"]
     assert set(RESULTS[kind][key]) == {name for name in parts if parts[name]["returned"] in returned}
+
+
+def test_a_command_beside_a_file_is_shown_with_it_and_what_it_printed_is_there_alone() -> None:
+    result = RESULTS["both"]
+    assert (result["input"]["cmd"], result["input"]["file"]) == (COMMANDS["input"], "/srv/x")
+    assert (result["output"]["cmd"], result["output"]["file"]) == (COMMANDS["output"], "/backup/x")
+    assert result["stdout"] == ""
 
 
 @pytest.mark.parametrize(
@@ -278,6 +295,7 @@ def test_nothing_changed_when_nothing_ran() -> None:
         "failure": True,
         "files": True,
         "failed file": True,
+        "both": True,
         "helper": True,
         "no path": False,
         "preflight": True,

@@ -141,5 +141,11 @@ def test_an_output_file_that_failed_is_the_culprit() -> None:
     }
 
 
+def test_a_command_has_ended_well_though_the_file_that_it_printed_to_failed() -> None:
+    output = {"cmd": "zstd", "file": "/backup/x", "rc": 0, "stderr": "a word\n"}
+    result = with_outcome({**DONE, "output": output}, Outcome("output file 'x' failed: No space", "No space"))
+    assert (result["failed"], result["rc"], result["output"]) == (True, 1, output)
+
+
 def test_any_other_failure_is_told() -> None:
     assert with_outcome(DONE, Outcome("lost")) == {**DONE, "failed": True, "msg": "lost"}

@@ -109,9 +109,13 @@ def with_outcome(result: Result, outcome: Outcome) -> Result:
     if outcome.failure is not None:
         result = dict(result, failed=True, msg=outcome.failure)
     if outcome.file_error is not None:
-        output = dict(result["output"], rc=ERROR_STATUS, stderr=outcome.file_error)
-        result = dict(result, rc=ERROR_STATUS, output=output)
+        result = dict(result, rc=ERROR_STATUS, output=_of_failed_file(result["output"], outcome.file_error))
     return result
+
+
+def _of_failed_file(output: Result, words: str) -> Result:
+    """A command has ended well all the same."""
+    return output if "cmd" in output else dict(output, rc=ERROR_STATUS, stderr=words)
 
 
 def build_detached_result(
@@ -144,6 +148,7 @@ def _of_commands(
             stderr.append(report["stderr"])
             result[role] = {
                 "file" if role in scene.files else "cmd": as_given(commands[role]),
+                **({"file": scene.redirected[role]} if role in scene.redirected else {}),
                 "rc": report["rc"],
                 "signal": report["signal"],
                 "stderr": report["stderr"],
