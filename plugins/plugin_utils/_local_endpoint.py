@@ -33,7 +33,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specificati
     Specification,
 )
 
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from _engine.__main__ import main; main()"
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from _engine.process import main; main()"
 #: Seconds between two looks at whether the playbook still runs.
 _WATCH_INTERVAL = 1.0
 #: Seconds for an endpoint that knows it is over: its own deadlines, and some more.

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An endpoint that says when its steps were done: ``timed_endpoint.py ENGINE'S-FOLDER``.
 
-Standard input as for `_engine/__main__.py`. Standard output is a JSON line for each step, with
+Standard input as for `_engine/process.py`. Standard output is a JSON line for each step, with
 the monotonic time, which all processes of a machine share.
 """
 

@@ -41,7 +41,7 @@ for name, value in json.loads(sys.argv[2]).items():
     module, constant = name.split(".")
     setattr(importlib.import_module("_engine." + module), constant, value)
 exec(sys.argv[3])
-runpy.run_module("_engine", run_name="__main__")
+runpy.run_module("_engine.process", run_name="__main__")
 """
 _MARK = "SOCKETPIPE_TEST_SESSION"
 

@@ -34,7 +34,7 @@ LAYERS = [
     # one side of a session
     ["endpoint", "classic"],
     # its adapters
-    ["interrupts", "__main__"],
+    ["interrupts", "process"],
     # the program
     ["caller", "cli"],
 ]
@@ -105,7 +105,7 @@ def test_the_engine_never_prints(name: str) -> None:
         assert not (isinstance(node, ast.Name) and node.id == "print")
         is_stream = isinstance(node, ast.Attribute) and node.attr in ("stdout", "stderr", "stdin")
         owner = node.value.id if is_stream and isinstance(node.value, ast.Name) else ""  # type: ignore[attr-defined]
-        assert owner != "sys" or name in ("__main__", "cli")
+        assert owner != "sys" or name in ("process", "cli")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_only_plugins_import_ansible(path: Path) -> None:
 def test_a_task_loads_nothing_of_the_program() -> None:
     """The target compiles all that it loads, for each task anew."""
     script = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import _engine.__main__; "
+        "import sys; sys.path.insert(0, sys.argv[1]); import _engine.process; "
         "print(*(name for name in sys.modules if name.startswith('_engine.')))"
     )
     words = [sys.executable, "-I", "-S", "-c", script, str(ENGINE.parent)]

@@ -87,7 +87,7 @@ def test_a_reader_who_does_not_read_stops_no_endpoint() -> None:
     """It may be stopped, with Ctrl-Z, and the session goes on; then whole events are left out."""
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from _engine.__main__ import say_if_read\n"
+        "from _engine.process import say_if_read\n"
         "for number in range(5000): say_if_read({'event': 'progress', 'number': number})\n"
     )
     words = [sys.executable, "-I", "-S", "-c", script, str(ENGINE.parent)]

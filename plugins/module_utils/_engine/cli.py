@@ -107,9 +107,9 @@ def become_remote(request: ClassicRemote) -> None:
 
 
 def play_remote() -> int:
-    from .__main__ import play, read_order
     from .addresses import login
     from .command import Surroundings
+    from .process import play, read_order
 
     try:
         order = read_order()

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, dds.socketpipe contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An endpoint as a process: ``python -m _engine``.
+"""An endpoint as a process: ``python -m _engine.process``.
 
 The first line of standard input is the order. What follows is silence, or one line of JSON: in the
 classic protocol, when the login has ended, ``{"rc": status, "stderr": its words}``; of a detached
