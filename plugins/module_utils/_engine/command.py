@@ -203,18 +203,21 @@ class Command:
     @property
     def rc(self) -> Optional[int]:
         """Exit status as a shell gives it: 128 and the signal's number for a signal."""
-        if self._status is None or self._status >= 0:
-            return self._status
-        return 128 - self._status
+        return 128 + self._signal if self._signal else self._status
 
     @property
     def signal_name(self) -> Optional[str]:
-        if self._status is None or self._status >= 0:
+        if not self._signal:
             return None
         try:
-            return signal.Signals(-self._status).name
+            return signal.Signals(self._signal).name
         except ValueError:
-            return f"signal {-self._status}"
+            return f"signal {self._signal}"
+
+    @property
+    def _signal(self) -> int:
+        """The number of the signal that ended it, or 0."""
+        return max(0, -(self._status or 0))
 
     @property
     def is_accepted(self) -> bool:
