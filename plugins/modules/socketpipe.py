@@ -269,6 +269,7 @@ attributes:
       O(local_removes), whether their executables and directories exist, and whether O(input_file) can be
       read and O(output_file) be written; then the two machines meet as for
       a session, prove themselves to each other and measure the round trip. No command is run.
+      With C(async) it takes ansible-core 2.17 or later, for 2.16 refuses the two of them together.
   diff_mode:
     support: none
   platform:

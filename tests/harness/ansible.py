@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from harness.terminal import Terminal
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 MODULE = "dds.socketpipe.socketpipe"
+#: Of ansible-core, such as (2, 19).
+CORE_VERSION = tuple(map(int, version("ansible-core").split(".")[:2]))
 #: Every start of Ansible loads paramiko if it is there, and an eighth of its time goes into that.
 _WITHOUT_PARAMIKO = Path(__file__).parent / "without_paramiko"
 
