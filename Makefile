@@ -1,8 +1,15 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
 # make demo    a real transfer on this machine, no ssh server and no root needed
 # make test    every check; as root, for it makes hosts out of network namespaces
 # make lint, make sanity, make unit, make integration, make faults: parts of make test
 # make bench   throughput and overhead, printed
 # make fuzz    the property tests with many more examples, for a few minutes
+# make matrix  the demo, sanity and what a version of ansible-core can change, for each one
+# make docs    the reference as a site, in .cache/site/html
+# make release-check  the collection as Galaxy and its users get it
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,9 +17,11 @@ BIN := $(VENV)/bin
 CORE ?= ansible-core>=2.16
 WORKERS ?= 5
 EXAMPLES ?= 2000
+CORES ?= 2.16 2.19 2.21
+IMPORTER := .cache/importer
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test lint sanity checks unit integration faults bench fuzz clean
+.PHONY: demo test lint sanity checks unit integration faults bench fuzz matrix docs release-check clean
 
 demo: $(VENV)/core
 	$(BIN)/ansible-playbook playbooks/demo.yml
@@ -25,14 +34,18 @@ test: system-packages lint
 checks: system-packages $(VENV)/tests
 	$(PYTEST) -n $(WORKERS) tests/unit tests/integration tests/faults
 
-lint: $(VENV)/tests
+lint: $(VENV)/tests $(VENV)/release
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	tests/tools/in-collection-tree mypy
-	tests/tools/in-collection-tree ansible-lint
+	tests/tools/in-collection-tree $(VENV) mypy
+	tests/tools/in-collection-tree $(VENV) ansible-lint
+	$(BIN)/antsibull-changelog lint
+	$(BIN)/reuse lint --lines
+	PATH="$(abspath $(BIN)):$$PATH" antsibull-docs lint-collection-docs \
+		--plugin-docs --validate-collection-refs all .
 
 sanity: $(VENV)/tests
-	tests/tools/in-collection-tree sanity
+	tests/tools/in-collection-tree $(VENV) sanity
 
 unit: $(VENV)/tests
 	$(PYTEST) -n $(WORKERS) tests/unit
@@ -49,6 +62,30 @@ fuzz: $(VENV)/tests
 bench: system-packages $(VENV)/tests
 	$(PYTEST) tests/bench
 
+# What runs inside Ansible, and what Ansible does to a task. The engine is the same with all versions.
+PLUGIN_TESTS := bars local_endpoint local_files options output_file patience progress_lines rendezvous
+TASK_TESTS := arguments async encryption failures helper_option helper_role preflight progress \
+	task_keywords transfers
+VERSION_CHECKS := $(PLUGIN_TESTS:%=tests/unit/test_%.py) $(TASK_TESTS:%=tests/integration/test_%.py)
+CORE_TARGETS := $(addprefix core-,$(CORES))
+.PHONY: $(CORE_TARGETS) version-checks
+
+matrix: $(CORE_TARGETS)
+
+# An environment of its own for each version of ansible-core.
+$(CORE_TARGETS): core-%:
+	python=$$(tests/tools/find-python $*) && $(MAKE) VENV=.cache/core-$* PYTHON="$$python" \
+		CORE="ansible-core~=$*.0" demo version-checks sanity
+
+version-checks: system-packages $(VENV)/tests
+	$(PYTEST) -n $(WORKERS) $(VERSION_CHECKS)
+
+docs: $(VENV)/release
+	tests/tools/in-collection-tree $(VENV) docs
+
+release-check: lint sanity docs $(IMPORTER)/made
+	$(PYTEST) tests/release
+
 .PHONY: system-packages
 system-packages:
 	tests/tools/system-packages
@@ -60,6 +97,16 @@ $(VENV)/core:
 
 $(VENV)/tests: tests/requirements.txt $(VENV)/core
 	$(BIN)/pip install --quiet -r tests/requirements.txt
+	touch $@
+
+$(VENV)/release: tests/release-requirements.txt $(VENV)/core
+	$(BIN)/pip install --quiet -r tests/release-requirements.txt
+	touch $@
+
+# It does not go with the newest of what the other tools need.
+$(IMPORTER)/made: tests/importer-requirements.txt
+	tests/tools/make-venv $(PYTHON) $(IMPORTER)
+	$(IMPORTER)/bin/pip install --quiet -r tests/importer-requirements.txt
 	touch $@
 
 clean:
