@@ -9,6 +9,7 @@ import gzip
 import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -115,17 +116,20 @@ def test_directory_and_environment_are_the_tasks(
     assert result["stdout_lines"] == [str(tmp_path / "a folder"), "light blue"]
 
 
-def test_another_user_runs_it(users_target: Target, ansible: Ansible, program: Path, tmp_path: Path) -> None:
+def test_another_user_runs_it(users_target: Target, ansible: Ansible) -> None:
     """To become one cleans the environment, in which the address would be that the login came from."""
     host = {**users_target.inventory(), **WITHOUT_PYTHON}
-    for folder in (tmp_path, *tmp_path.parents[:3]):
+    # Not in pytest's own folder, which each run of pytest takes away from other users.
+    with TemporaryDirectory() as name:
+        folder = Path(name)
         folder.chmod(0o755)
-    task = {
-        MODULE: {"remote": "id -u", "output": "cat", "helper": str(program)},
-        "become": True,
-        "become_user": "free",
-    }
-    result = ansible.play({users_target.name: host}, [task])[-1]
+        program = Program(folder / "the program", python="/usr/bin/python3").path
+        task = {
+            MODULE: {"remote": "id -u", "output": "cat", "helper": str(program)},
+            "become": True,
+            "become_user": "free",
+        }
+        result = ansible.play({users_target.name: host}, [task])[-1]
     assert result.kind == "ok", result.msg
     assert result["stdout"] == "4712\n"
 

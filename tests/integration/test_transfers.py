@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,9 +70,9 @@ def test_a_result_tells_all(session: Session, target: Target) -> None:
     assert result["path"]["listener"] in ("local", "remote")
     assert result["path"]["address"] in (target.controller_address, target.address)
     assert result["path"]["family"] == "IPv4"
-    assert 0 < result["path"]["seconds"] < 5
+    assert 0 < result["path"]["seconds"] < result.seconds
     assert result["start"] < result["end"]
-    assert result["delta"].startswith("0:00:0")
+    assert re.fullmatch(r"0:0\d:\d\d\.\d{6}", result["delta"])
 
 
 def test_a_remote_that_reads_without_input_sees_the_end_at_once(session: Session) -> None:
