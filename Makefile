@@ -99,7 +99,7 @@ $(VENV)/tests: tests/requirements.txt $(VENV)/core
 	$(BIN)/pip install --quiet -r tests/requirements.txt
 	touch $@
 
-$(VENV)/release: tests/release-requirements.txt $(VENV)/core
+$(VENV)/release: tests/release-requirements.txt $(VENV)/tests
 	$(BIN)/pip install --quiet -r tests/release-requirements.txt
 	touch $@
 
