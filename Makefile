@@ -19,6 +19,7 @@ WORKERS ?= 5
 EXAMPLES ?= 2000
 CORES ?= 2.16 2.19 2.21
 IMPORTER := .cache/importer
+AWX := .cache/awx
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: demo test lint sanity checks unit integration faults bench fuzz matrix docs release-check clean
@@ -31,10 +32,10 @@ test: system-packages lint
 	$(MAKE) --jobs=2 sanity checks
 	$(MAKE) bench
 
-checks: system-packages $(VENV)/tests
+checks: system-packages $(VENV)/tests $(AWX)
 	$(PYTEST) -n $(WORKERS) tests/unit tests/integration tests/faults
 
-lint: $(VENV)/tests $(VENV)/release
+lint: $(VENV)/tests $(VENV)/release $(AWX)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	tests/tools/in-collection-tree $(VENV) mypy
@@ -50,7 +51,7 @@ sanity: $(VENV)/tests
 unit: $(VENV)/tests
 	$(PYTEST) -n $(WORKERS) tests/unit
 
-integration: system-packages $(VENV)/tests
+integration: system-packages $(VENV)/tests $(AWX)
 	$(PYTEST) -n $(WORKERS) tests/integration
 
 faults: system-packages $(VENV)/tests
@@ -108,6 +109,10 @@ $(IMPORTER)/made: tests/importer-requirements.txt
 	tests/tools/make-venv $(PYTHON) $(IMPORTER)
 	$(IMPORTER)/bin/pip install --quiet -r tests/importer-requirements.txt
 	touch $@
+
+# The collection awx.awx, which playbooks/awx_setup.yml uses.
+$(AWX): tests/tools/awx-collection | $(VENV)/core
+	tests/tools/awx-collection $@
 
 clean:
 	rm -rf $(VENV) .cache .ansible tests/output
