@@ -178,14 +178,16 @@ class LocalEndpoint:
         with self._stdout as pipe:
             readable.register(pipe, select.POLLIN)
             while True:
-                while not readable.poll(_WATCH_INTERVAL * 1000):
-                    if self._is_abandoned:
-                        self.give_up()
-                data = os.read(pipe.fileno(), 1 << 16)
-                if not data:
-                    return
-                *lines, buffer = (buffer + data).split(b"\n")
-                yield from lines
+                is_readable = readable.poll(_WATCH_INTERVAL * 1000)
+                # Asked each time, for one that tells of its progress is never quiet for that long.
+                if self._is_abandoned:
+                    self.give_up()
+                if is_readable:
+                    data = os.read(pipe.fileno(), 1 << 16)
+                    if not data:
+                        return
+                    *lines, buffer = (buffer + data).split(b"\n")
+                    yield from lines
 
 
 def _end_of(status: int) -> str:

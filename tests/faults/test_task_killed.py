@@ -11,6 +11,7 @@ import signal
 from itertools import product
 
 import pytest
+from harness.ansible import MODULE
 from harness.crowd import BOUND, MIDDLE, MOMENTS, Crowd
 from harness.network import Target
 
@@ -76,6 +77,18 @@ def test_the_playbook_is_killed(
     os.kill(crowd.run.process.pid, signum)
     assert crowd.run.wait(BOUND) == []
     member.expect_broken_at(moment)
+
+
+@pytest.mark.parametrize("signum", SIGNALS)
+def test_the_playbook_is_killed_while_it_is_told_of_progress(
+    crowd: Crowd, shared_target: Target, signum: signal.Signals
+) -> None:
+    """However often that is."""
+    member = crowd.join("host", shared_target)
+    crowd.start(MIDDLE, module_defaults={MODULE: {"progress": 0.2}})
+    os.kill(crowd.run.process.pid, signum)
+    assert crowd.run.wait(BOUND) == []
+    member.expect_broken_at(MIDDLE)
 
 
 def test_ctrl_c(crowd: Crowd, shared_target: Target) -> None:
