@@ -135,7 +135,7 @@ def test_the_volume_is_where_the_backups_go() -> None:
     assert [mount["mountPath"] for mount in container["volumeMounts"]] == [
         loaded("awx.yml")["awx_setup_answers"]["backup_dir"]
     ]
-    assert container["image"] == NOT_RUN.split()[-1]
+    assert container["image"] == NOT_RUN.rsplit(maxsplit=1)[-1]
 
 
 def test_the_policy_lets_the_sessions_through() -> None:

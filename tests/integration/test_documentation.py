@@ -15,18 +15,22 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import yaml
 from harness.ansible import BIN, MODULE, ROOT, Ansible, TaskResult
 from harness.network import Target, run
+from harness.pages import Block, blocks_of
 from harness.program import Program
 from harness.terminal import Terminal
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+#: Pages whose blocks are not run here.
+ELSEWHERE = {"awx.md": "test_awx_documentation.py runs them"}
 
 #: What the documentation names, and what takes its place. The folders hold small trees.
 SUBSTITUTES = {
@@ -78,25 +82,7 @@ PREFLIGHT = "ansible-playbook dds.socketpipe.preflight"
 ONE_TEST = ".venv/bin/python -m pytest tests/integration/test_transfers.py -k push"
 
 
-class Block(NamedTuple):
-    """A fenced block, and where it is."""
-
-    place: str
-    language: str
-    text: str
-
-
-def find_blocks() -> Iterator[Block]:
-    fence = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        assert text.count("```") % 2 == 0, f"{page}: a block without an end"
-        for found in fence.finditer(text):
-            line = text.count("\n", 0, found.start()) + 1
-            yield Block(f"{page.relative_to(ROOT)}:{line}", found[1], found[2])
-
-
-BLOCKS = list(find_blocks())
+BLOCKS = [block for page in PAGES if page.name not in ELSEWHERE for block in blocks_of(page)]
 COMMANDS = [line for block in BLOCKS if block.language == "shell" for line in block.text.splitlines()]
 YAML_BLOCKS = [block for block in BLOCKS if block.language == "yaml"]
 RECIPES = [block for block in YAML_BLOCKS if block.text.startswith("- ")]
