@@ -12,7 +12,7 @@ from harness.ansible import ROOT
 #: Files and folders of the root.
 SHIPPED = {
     *["CHANGELOG.rst", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "COPYING", "LICENSES", "README.md"],
-    *["REUSE.toml", "changelogs", "docs", "meta", "playbooks", "plugins", "roles"],
+    *["REUSE.toml", "awx", "bindep.txt", "changelogs", "docs", "meta", "playbooks", "plugins", "roles"],
 }
 #: ansible-test asks for it, wherever somebody runs its sanity tests on the collection.
 SHIPPED_TESTS = {"tests/config.yml"}

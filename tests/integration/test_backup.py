@@ -167,12 +167,18 @@ def test_the_controller_is_pushed_to_a_device_and_restored_from_it(
     for host in ("tape", "plain"):
         expect_same(tree, tmp_path / "back" / host)
 
+    vault.play("backup", "--limit", "tape", **given)
+    older, newer = vault.play("verify", "--limit", "tape").rows("tape")
+    assert older.endswith(f"not compared: a newer one was written on {device}")
+    assert newer.endswith("good")
+
     device.write_bytes(device.read_bytes()[:-1] + b"?")
     broken = tmp_path / "broken"
     failed = vault.fail("restore", "--limit", "tape", **{**given, "backup_restore_to": str(broken)})
     assert f"what is on {device} of tape is not what was stored" in failed.row("tape")
     assert not broken.exists()
-    assert "what is on" in vault.fail("verify", "--limit", "tape").row("tape")
+    older, newer = vault.fail("verify", "--limit", "tape").rows("tape")
+    assert "no: what is on" in newer
 
 
 def test_the_target_compresses_the_controllers_tree(
