@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from harness.ansible import MODULE, Ansible, Run, TaskResult
+from harness.awx import Awx
 from harness.crowd import Crowd
 from harness.network import Keys, Target, enter_own_network, is_master, processes_here, run
 from harness.terminal import Terminal
@@ -131,6 +132,14 @@ def network(tmp_path: Path, keys: Keys) -> Iterator[Network]:
         network.expect_nothing_left()
     finally:
         network.close()
+
+
+@pytest.fixture
+def awx(keys: Keys) -> Iterator[Awx]:
+    """It listens in the network of the tests, which `keys` has entered."""
+    awx = Awx()
+    yield awx
+    awx.close()
 
 
 @pytest.fixture

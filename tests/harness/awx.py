@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from harness.ansible import ROOT
-from harness.sockets import LOOPBACK
 
 Object = dict[str, Any]
 
@@ -30,6 +29,7 @@ Object = dict[str, Any]
 COLLECTIONS = ROOT / ".cache" / "awx"
 ENCRYPTED = "$encrypted$"
 
+_ADDRESS = "127.0.0.1"
 _TOKEN = "token of the tests"
 _ROOT = "/api/v2"
 _QUESTION_TYPES: dict[str, type | tuple[type, ...]] = {
@@ -157,12 +157,12 @@ class Awx:
         self.add("organizations", name="Default")
         for name in ("Source Control", "Machine"):
             self.add("credential_types", name=name)
-        self._server = ThreadingHTTPServer((LOOPBACK, 0), self._handler())
+        self._server = ThreadingHTTPServer((_ADDRESS, 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
         self.environment = {
-            "CONTROLLER_HOST": f"http://{LOOPBACK}:{self._server.server_port}",
+            "CONTROLLER_HOST": f"http://{_ADDRESS}:{self._server.server_port}",
             "CONTROLLER_OAUTH_TOKEN": _TOKEN,
         }
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import pytest
 import yaml
 from harness.ansible import BIN, ROOT, Ansible
 from harness.awx import COLLECTIONS, Awx
-from harness.network import Keys
 from harness.pages import blocks_of
 
 BLOCKS = list(blocks_of(ROOT / "docs" / "awx.md"))
@@ -40,13 +38,6 @@ URL = "https://awx.example.com"
 
 def loaded(name: str) -> Any:
     return yaml.safe_load(FILES[name])
-
-
-@pytest.fixture
-def awx(keys: Keys) -> Iterator[Awx]:
-    awx = Awx()
-    yield awx
-    awx.close()
 
 
 def test_every_block_is_run_or_listed() -> None:

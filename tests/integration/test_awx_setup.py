@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import yaml
 from harness.ansible import ROOT, Ansible
 from harness.awx import COLLECTIONS, Awx
-from harness.network import Keys
 
 PLAYBOOK = "dds.socketpipe.awx_setup"
 SURVEY = json.loads((ROOT / "playbooks" / "files" / "awx_survey.json").read_text(encoding="utf-8"))
@@ -29,14 +28,6 @@ FEW: dict[str, Any] = {
 }
 
 Setup = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def awx(keys: Keys) -> Iterator[Awx]:
-    """It listens in the network of the tests, which `keys` has entered."""
-    awx = Awx()
-    yield awx
-    awx.close()
 
 
 @pytest.fixture
@@ -118,9 +109,11 @@ def test_all_that_a_nightly_backup_needs_is_made(setup: Setup, awx: Awx) -> None
 
 
 def test_a_second_run_sends_nothing(setup: Setup, ansible: Ansible, awx: Awx) -> None:
-    """Even as a part of the user's own playbook."""
+    """Even as a part of the user's own playbook, and not the secrets that AWX has."""
     setup()
     sent = len(awx.sent)
+    variables = {**FEW, "awx_setup_login": {"username": "backup", "ssh_key_data": "another key"}}
+    (ansible.folder / "variables.yml").write_text(yaml.safe_dump(variables))
     playbook = ansible.folder / "all.yml"
     playbook.write_text(yaml.safe_dump([{"import_playbook": PLAYBOOK}]))
     assert changes_of(ansible.command("ansible-playbook", str(playbook), "-e", "@variables.yml")) == 0
@@ -131,12 +124,15 @@ def test_a_later_run_changes_what_is_different(setup: Setup, awx: Awx) -> None:
     setup()
     sent = len(awx.sent)
     rrule = "DTSTART;TZID=Europe/Berlin:20260101T013000 RRULE:FREQ=WEEKLY;BYDAY=SU;INTERVAL=1"
-    assert changes_of(setup(rrule=rrule, become=True)) == 2
-    template, schedule = awx.only("job_templates"), awx.only("schedules")
+    login = {"username": "backup", "ssh_key_data": "another key"}
+    changes_of(setup(rrule=rrule, become=True, login=login, update_login=True))
+    credential, template, schedule = (
+        awx.only(kind) for kind in ("credentials", "job_templates", "schedules")
+    )
     assert [(each.method, each.path) for each in awx.sent[sent:]] == [
-        ("PATCH", template["url"]),
-        ("PATCH", schedule["url"]),
+        ("PATCH", changed["url"]) for changed in (credential, template, schedule)
     ]
+    assert awx.secrets(credential) == {"ssh_key_data": "another key"}
     assert (template["become_enabled"], schedule["rrule"]) == (True, rrule)
 
 
@@ -149,7 +145,7 @@ def test_what_else_can_be_told(setup: Setup, awx: Awx) -> None:
     awx.playbooks = ["nightly.yml"]
     changes_of(
         setup(
-            name="Nightly",
+            name="By hand",
             organization="Storage",
             project_branch="stable",
             project_credential="git",
@@ -163,6 +159,8 @@ def test_what_else_can_be_told(setup: Setup, awx: Awx) -> None:
             execution_environment="socketpipe",
             execution_environment_image="registry.example.com/socketpipe-ee",
             instance_groups=["pods 1", "pods 0"],
+            rrule="",
+            answers=None,
         )
     )
     project, template = awx.only("projects"), awx.only("job_templates")
@@ -176,7 +174,7 @@ def test_what_else_can_be_told(setup: Setup, awx: Awx) -> None:
         "source_path": "inventory/hosts.yml",
     }
     assert awx.only("inventory_sources")["update_on_launch"] is True
-    assert awx.all("hosts") == []
+    assert (awx.all("hosts"), awx.all("schedules")) == ([], [])
     assert awx.associated(template, "credentials") == [login["id"]]
     assert awx.associated(template, "instance_groups") == [
         awx.named("instance_groups", "pods 1"),
@@ -185,7 +183,7 @@ def test_what_else_can_be_told(setup: Setup, awx: Awx) -> None:
     environment = awx.only("execution_environments")
     assert environment["image"] == "registry.example.com/socketpipe-ee"
     assert fields(template, "name", "playbook", "forks", "execution_environment") == {
-        "name": "Nightly",
+        "name": "By hand",
         "playbook": "nightly.yml",
         "forks": 20,
         "execution_environment": environment["id"],
@@ -194,37 +192,17 @@ def test_what_else_can_be_told(setup: Setup, awx: Awx) -> None:
 
 
 def test_the_survey_asks_what_it_is_told_to(setup: Setup, awx: Awx) -> None:
-    """What it does not ask stays with the inventory."""
+    """What it does not ask stays with the inventory; if it asks nothing, there is none."""
     hosts = {"db1": {"backup_postgresql": "shop"}, "web1": {"backup_tree": "/srv/www"}}
-    setup(
-        hosts=hosts, questions=["backup_dir", "backup_keep"], answers={"backup_dir": "/b", "backup_keep": 7}
-    )
-    asked = [question["variable"] for question in awx.survey(awx.only("job_templates"))["spec"]]
-    assert asked == ["backup_dir", "backup_keep"]
-    assert awx.only("schedules")["extra_data"] == {"backup_dir": "/b", "backup_keep": 7}
+    answers = {"backup_dir": "/b", "backup_keep": 7}
+    changes_of(setup(hosts=hosts, questions=["backup_dir", "backup_keep"], answers=answers))
+    template, schedule = awx.only("job_templates"), awx.only("schedules")
+    assert [question["variable"] for question in awx.survey(template)["spec"]] == list(answers)
+    assert schedule["extra_data"] == answers
 
-
-def test_without_questions_there_is_no_survey(setup: Setup, awx: Awx) -> None:
-    setup()
-    variables = {"backup_dir": "/backup", "backup_tree": "/srv"}
-    assert changes_of(setup(questions=[], answers={}, extra_vars=variables)) == 2
-    template = awx.only("job_templates")
+    assert changes_of(setup(hosts=hosts, questions=[], answers={}, extra_vars=answers)) == 2
     assert (template["survey_enabled"], awx.survey(template)) == (False, {})
-    assert awx.only("schedules")["extra_data"] == {}
-
-
-def test_without_a_rule_there_is_no_schedule(setup: Setup, awx: Awx) -> None:
-    changes_of(setup(rrule="", answers={}))
-    assert awx.all("schedules") == []
-
-
-def test_secrets_are_sent_again_only_if_told_to(setup: Setup, awx: Awx) -> None:
-    setup()
-    changed = {"username": "backup", "ssh_key_data": "another key"}
-    assert changes_of(setup(login=changed)) == 0
-    assert awx.secrets(awx.only("credentials")) == {"ssh_key_data": "the private key"}
-    changes_of(setup(login=changed, update_login=True))
-    assert awx.secrets(awx.only("credentials")) == {"ssh_key_data": "another key"}
+    assert schedule["extra_data"] == {}
 
 
 @pytest.mark.parametrize("token", ["the right one", "another17"])
