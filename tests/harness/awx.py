@@ -209,7 +209,9 @@ class Awx:
 
     # What is asked for
 
-    def _handler(awx) -> type[BaseHTTPRequestHandler]:  # noqa: N805
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        awx = self
+
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
                 size = int(self.headers.get("Content-Length") or 0)
