@@ -365,9 +365,9 @@ def test_what_can_not_be_is_refused_with_a_sentence(open_vault: OpenVault, tmp_p
             "there is no device /dev/no such on missing.",
         ),
     }
-    vault = open_vault(**{host: variables for host, (variables, _) in wrong.items()})
+    vault = open_vault(**{host: variables for host, (variables, _sentence) in wrong.items()})
     played = vault.fail("backup")
-    for host, (_, sentence) in wrong.items():
+    for host, (_variables, sentence) in wrong.items():
         assert sentence in played.row(host), played.row(host)
 
 
