@@ -19,6 +19,8 @@ import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,7 @@ def run_as_postgres(*words: str | Path, input: bytes = b"") -> bytes:
 
 
 def _as_postgres() -> dict[str, Any]:
+    """Who runs a process, for `subprocess`."""
     return {"user": USER, "group": USER, "extra_groups": []}
 
 
@@ -64,9 +67,9 @@ class Cluster:
     """A running server. It is stopped with the `with` block, and its files in *folder* are removed."""
 
     def __init__(self, folder: Path) -> None:
-        # Whoever logs in comes here; a path of pytest's is for one user alone, and too long for a socket.
+        # A path of pytest's would not do: it is for one user alone, and too long for a socket.
         self.folder = folder
-        self._binaries = _newest_binaries()
+        self.binaries = _newest_binaries()
         self._data = folder / "data"
         shutil.chown(folder, USER, USER)
         folder.chmod(0o755)
@@ -86,14 +89,14 @@ class Cluster:
 
     def _initialize(self) -> None:
         options = ["--auth=peer", "--encoding=UTF8", "--locale=C", "--no-sync"]
-        run_as_postgres(self._binaries / "initdb", f"--pgdata={self._data}", *options)
+        run_as_postgres(self.binaries / "initdb", f"--pgdata={self._data}", *options)
 
     def _start(self) -> subprocess.Popen[bytes]:
         settings = {**_SETTINGS, "unix_socket_directories": str(self.folder)}
         options = [f"--{name}={value}" for name, value in settings.items()]
         with (self.folder / "log").open("wb") as log:
             return subprocess.Popen(
-                [str(self._binaries / "postgres"), "-D", str(self._data), *options],
+                [str(self.binaries / "postgres"), "-D", str(self._data), *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -105,7 +108,7 @@ class Cluster:
     def _is_ready(self) -> bool:
         assert self._server.poll() is None, self.log
         return (
-            subprocess.run([self._binaries / "pg_isready", "-q", "-h", self.folder], check=False).returncode
+            subprocess.run([self.binaries / "pg_isready", "-q", "-h", self.folder], check=False).returncode
             == 0
         )
 
@@ -115,8 +118,8 @@ class Cluster:
 
     def create(self, name: str) -> Database:
         """A new, empty database."""
-        run_as_postgres(self._binaries / "createdb", f"--host={self.folder}", "--template=template0", name)
-        return Database(self.folder, self._binaries, name)
+        run_as_postgres(self.binaries / "createdb", f"--host={self.folder}", "--template=template0", name)
+        return Database(self, name)
 
     def close(self) -> None:
         """Stop at once: nobody wants to read it again."""
@@ -128,21 +131,47 @@ class Cluster:
 class Database:
     """A database of a cluster."""
 
-    def __init__(self, folder: Path, binaries: Path, name: str) -> None:
-        self._folder = folder
-        self._binaries = binaries
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self._cluster = cluster
         self.name = name
 
     @property
     def connection(self) -> str:
         """For programs that have not heard of the cluster otherwise."""
-        return f"host={self._folder} dbname={self.name}"
+        return f"host={self._cluster.folder} dbname={self.name}"
 
     def sql(self, statements: str) -> bytes:
         """What they print, without any ornament."""
-        words = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]
-        return run_as_postgres(
-            self._binaries / "psql", *words, f"--dbname={self.connection}", input=statements.encode()
+        return run_as_postgres(*self._psql(), input=statements.encode())
+
+    def _psql(self) -> list[str]:
+        """The session ends at the first statement that fails."""
+        options = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]
+        return [f"{self._cluster.binaries}/psql", *options, f"--dbname={self.connection}"]
+
+    @contextmanager
+    def locked(self, table: str) -> Iterator[None]:
+        """Whoever wants to read *table* has to wait until the end of the block."""
+        words = self._psql()
+        with subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/", **_as_postgres()
+        ) as session:
+            assert session.stdin is not None
+            assert session.stdout is not None
+            session.stdin.write(f"BEGIN; LOCK TABLE {table}; SELECT 'locked';\n".encode())
+            session.stdin.flush()
+            assert session.stdout.readline() == b"locked\n"
+            try:
+                yield
+            finally:
+                session.stdin.close()
+
+    def wait_for_waiting(self, count: int) -> None:
+        """Until so many wait for a lock."""
+        here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        query = f"SELECT count(*) FROM pg_locks WHERE NOT granted AND {here}"
+        wait_until(
+            lambda: int(self.sql(query)) == count, f"{count} wait for a lock in {self.name}", timeout=60
         )
 
     def fill(self, rows: int = ROWS) -> None:
@@ -157,7 +186,7 @@ class Database:
 
     def _schema(self) -> str:
         dump = run_as_postgres(
-            self._binaries / "pg_dump", "--schema-only", f"--dbname={self.connection}"
+            self._cluster.binaries / "pg_dump", "--schema-only", f"--dbname={self.connection}"
         ).decode()
         # Each dump has a key of its own there.
         return re.sub(r"^\\(un)?restrict .*\n", "", dump, flags=re.MULTILINE)
@@ -166,7 +195,9 @@ class Database:
 #: What to look at, and the query for it, on a line each.
 _QUERIES = """
 SELECT format('%1$s|COPY (SELECT * FROM %1$s AS t ORDER BY t::text) TO STDOUT', oid::regclass)
-FROM pg_class WHERE relkind IN ('r', 'm') AND relnamespace::regnamespace::text !~ '^(pg_|information_schema)'
+FROM pg_class
+WHERE relkind IN ('r', 'm') AND relispopulated
+AND relnamespace::regnamespace::text !~ '^(pg_|information_schema)'
 UNION ALL
 SELECT format('%1$s|SELECT last_value, is_called FROM %1$s', oid::regclass) FROM pg_class WHERE relkind = 'S'
 UNION ALL
