@@ -62,8 +62,16 @@ def test_a_tree_is_stored_with_its_manifest_and_restored(
 ) -> None:
     choices = {
         "plain": {"backup_compression": "none"},
-        "there": {"backup_compression": "zstd", "backup_compress_on": "target"},
-        "here": {"backup_compression": "gzip", "backup_compress_on": "controller"},
+        "there": {
+            "backup_compression": "zstd",
+            "backup_compress_on": "target",
+            "backup_expand_on": "controller",
+        },
+        "here": {
+            "backup_compression": "gzip",
+            "backup_compress_on": "controller",
+            "backup_expand_on": "target",
+        },
         "encrypted": {"socketpipe_encrypt": True, "backup_exclude": ["./a folder"]},
     }
     suffixes = {"plain": "tar", "there": "tar.zst", "here": "tar.gz", "encrypted": "tar.zst"}
@@ -112,17 +120,6 @@ def test_a_tree_is_stored_with_its_manifest_and_restored(
     for host in ("plain", "there", "here"):
         expect_same(tree, tmp_path / "back" / host)
     assert sorted(path.name for path in (tmp_path / "back" / "encrypted").iterdir()) == ["link", "words"]
-
-
-def test_it_is_expanded_where_the_user_wants(open_vault: OpenVault, tree: Path, tmp_path: Path) -> None:
-    back = tmp_path / "back"
-    vault = open_vault(there={"backup_expand_on": "target"}, here={"backup_expand_on": "controller"})
-    given = {"backup_tree": str(tree), "backup_name": "things"}
-    vault.play("backup", **given)
-    vault.play("verify")
-    vault.play("restore", **given, backup_restore_to=f"{back}/{{{{ inventory_hostname }}}}")
-    expect_same(tree, back / "there")
-    expect_same(tree, back / "here")
 
 
 def test_what_a_command_prints_is_stored_and_read_by_another(open_vault: OpenVault, tmp_path: Path) -> None:
