@@ -327,7 +327,7 @@ EXAMPLES = r"""
 - name: Load a dump, which has to be whole
   dds.socketpipe.socketpipe:
     input_file: /backup/shop.sql
-    remote: psql --single-transaction shop
+    remote: psql --single-transaction --set ON_ERROR_STOP=1 --file=- shop
 
 - name: Restore from the tape drive of the target
   dds.socketpipe.socketpipe:
