@@ -604,9 +604,16 @@ def test_every_plugin_file_is_in_the_architecture() -> None:
     assert {name for name in files if name not in page} == set()
 
 
+def test_every_playbook_and_task_file_of_a_backup_is_in_the_architecture() -> None:
+    page = read("docs/architecture.md")
+    files = [*ROOT.glob("playbooks/*.yml"), *ROOT.glob("roles/backup/tasks/*.yml")]
+    assert [path.name for path in files if f"`{path.name}`" not in page] == []
+
+
 def test_every_file_in_the_architecture_exists() -> None:
-    shown = set(re.findall(r"[\w/]*\w\.py\b", read("docs/architecture.md")))
-    files = [str(path.relative_to(ROOT)) for path in ROOT.glob("plugins/**/*.py")]
+    shown = set(re.findall(r"[\w/]*\w\.(?:py|yml)\b", read("docs/architecture.md")))
+    patterns = ("plugins/**/*.py", "roles/**/*.yml", "playbooks/*.yml")
+    files = [str(path.relative_to(ROOT)) for pattern in patterns for path in ROOT.glob(pattern)]
     assert {name for name in shown if not any(f"/{file}".endswith(f"/{name}") for file in files)} == set()
 
 
