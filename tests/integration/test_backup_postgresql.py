@@ -14,11 +14,14 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from harness.ansible import Ansible
+import yaml
+from harness.ansible import MODULE, ROOT, Ansible
 from harness.backups import Hosts, Vault
 from harness.machines import process_on
 from harness.network import Target
-from harness.postgres import USER, Cluster, Database
+from harness.pages import blocks_of
+from harness.postgres import USER, Cluster, Database, run_as_postgres
+from harness.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("target")
 
@@ -158,4 +161,47 @@ def test_a_restore_that_is_killed_leaves_the_database_as_it_was(
             empty.wait_for_waiting(1)
             os.kill(process_on(shared_target, beginnings[victim]), signal.SIGKILL)
         assert "exited 125" in failing.result().row("name")
+    assert empty.contents() == before
+
+
+# By a task, as docs/guide/database.md has it
+
+
+def psql(database: Database) -> str:
+    """The command of the page, for another database."""
+    blocks = blocks_of(ROOT / "docs" / "guide" / "database.md")
+    (task,) = next(yaml.safe_load(block.text) for block in blocks if "psql" in block.text)
+    return str(task[MODULE]["remote"]).removesuffix("shop") + database.name
+
+
+def test_a_plain_dump_is_loaded(
+    ansible: Ansible, tmp_path: Path, hosts: Hosts, cluster: Cluster, shop: Database, empty: Database
+) -> None:
+    dump = tmp_path / "shop.sql"
+    dump.write_bytes(run_as_postgres(cluster.binaries / "pg_dump", f"--dbname={shop.connection}"))
+    (result,) = ansible.play(
+        {"db": hosts["name"]}, [{MODULE: {"input_file": str(dump), "remote": psql(empty)}}]
+    )
+    assert result.kind == "ok", result.msg
+    assert empty.contents() == shop.contents()
+
+
+def test_a_plain_dump_whose_stream_breaks_leaves_the_database_as_it_was(
+    ansible: Ansible, tmp_path: Path, hosts: Hosts, empty: Database
+) -> None:
+    before = empty.contents()
+    read = tmp_path / "read"
+    half = "CREATE TABLE things (id int); INSERT INTO things VALUES (17);"
+    dumping = f"echo '{half}'; until [ -e {read} ]; do sleep 0.1; done; exit 3"
+    run = ansible.start(
+        {"db": hosts["name"]}, [{MODULE: {"input": dumping, "remote": psql(empty), "shell": True}}]
+    )
+    in_the_middle = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND state = 'idle in transaction' AND query LIKE 'INSERT%'"
+    )
+    wait_until(lambda: int(empty.sql(in_the_middle)) == 1, "psql has read half of the dump", timeout=60)
+    read.touch()
+    (result,) = run.wait()
+    assert "exited 3" in result.msg
     assert empty.contents() == before
