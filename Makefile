@@ -35,7 +35,7 @@ test: system-packages lint
 checks: system-packages $(VENV)/tests $(AWX)
 	$(PYTEST) -n $(WORKERS) tests/unit tests/integration tests/faults
 
-lint: $(VENV)/tests $(VENV)/release $(AWX)
+lint: $(VENV)/tests $(VENV)/release
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	tests/tools/in-collection-tree $(VENV) mypy

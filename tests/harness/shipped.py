@@ -14,8 +14,8 @@ SHIPPED = {
     *["CHANGELOG.rst", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "COPYING", "LICENSES", "README.md"],
     *["REUSE.toml", "awx", "bindep.txt", "changelogs", "docs", "meta", "playbooks", "plugins", "roles"],
 }
-#: ansible-test asks for it, wherever somebody runs its sanity tests on the collection.
-SHIPPED_TESTS = {"tests/config.yml"}
+#: What ansible-lint and ansible-test ask for, wherever somebody runs them on the collection, as Galaxy does.
+SHIPPED_SETTINGS = {".ansible-lint", "tests/config.yml"}
 
 
 def tracked_files() -> set[str]:
@@ -28,7 +28,7 @@ def tracked_files() -> set[str]:
 def belongs_in_the_tarball(name: str) -> bool:
     folders = name.split("/")
     is_hidden = any(folder.startswith(".") for folder in folders)
-    return name in SHIPPED_TESTS or (folders[0] in SHIPPED and not is_hidden)
+    return name in SHIPPED_SETTINGS or (folders[0] in SHIPPED and not is_hidden)
 
 
 def shipped_files() -> set[str]:
