@@ -183,7 +183,10 @@ def test_the_target_compresses_the_controllers_tree(
 ) -> None:
     back = f"{tmp_path}/back/{{{{ inventory_hostname }}}}"
     given = {"backup_controller_tree": str(tree), "backup_name": "things", "backup_restore_to": back}
-    vault = open_vault(one={"backup_expand_on": "target"}, two={"backup_expand_on": "controller"})
+    vault = open_vault(
+        one={"backup_expand_on": "target", "backup_tree": "/its own"},
+        two={"backup_expand_on": "controller"},
+    )
     vault.play("offload", **given)
     assert vault.only("one").manifest["compressed_by"] == "target"
     assert vault.only("one").path.name.endswith(".tar.zst")
