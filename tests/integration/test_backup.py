@@ -311,10 +311,13 @@ def test_as_many_generations_are_kept_as_are_wanted(open_vault: OpenVault) -> No
     oldest = store("said-20200101T000000Z.dump")
     older = store("said-20210101T000000Z.dump.zst")
     others = store("said-more-20190101T000000Z.dump") + store("more-20190101T000000Z.dump")
+    others += store("said-20180101T000000Z.d-20190101T000000Z.dump")  # its name is said-20180101T000000Z.d
     half = "said-20190101T000000Z.dump.json"  # its file was removed by a run that was interrupted then
     model.path.with_name(half).write_bytes(model.manifest_path.read_bytes())
 
-    vault.play("backup", backup_name="said", backup_keep=3)
+    # What is given for a restore does not choose here.
+    away = {"backup_host": "away", "backup_time": "20210101T000000Z"}
+    vault.play("backup", backup_name="said", backup_keep=3, **away)
     left = set(vault.files("db"))
     assert left >= {model.path.name, model.manifest_path.name, *older, *others}
     assert not left & {*oldest, half}
