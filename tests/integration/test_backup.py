@@ -6,6 +6,7 @@ its own; all of them are the same target."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -250,7 +251,7 @@ def test_what_does_not_match_its_manifest_is_not_restored(
     open_vault: OpenVault, tree: Path, tmp_path: Path
 ) -> None:
     back = tmp_path / "back"
-    hosts = ("flipped", "shorter", "missing", "bare", "scribbled", "other", "never")
+    hosts = ("flipped", "shorter", "missing", "bare", "scribbled", "other", "worded", "never")
     vault = open_vault(**{host: {} for host in hosts})
     given = {"backup_tree": str(tree), "backup_name": "things"}
     vault.play("backup", "--limit", "!never", **given)
@@ -260,6 +261,8 @@ def test_what_does_not_match_its_manifest_is_not_restored(
     vault.only("bare").manifest_path.unlink()
     vault.only("scribbled").manifest_path.write_text('{"form": ', encoding="ascii")
     vault.only("other").manifest_path.write_text('{"form": "another/1"}', encoding="ascii")
+    worded = vault.only("worded")
+    worded.manifest_path.write_text(json.dumps({**worded.manifest, "bytes": "all"}), encoding="ascii")
     bare = vault.files("bare")
 
     to = f"{back}/{{{{ inventory_hostname }}}}"
@@ -271,14 +274,19 @@ def test_what_does_not_match_its_manifest_is_not_restored(
         "bare": "there is no backup 'things' of bare with a manifest in",
         "scribbled": "is not a manifest: ",
         "other": "is not a manifest: it is not of the form dds.socketpipe.backup/1",
+        "worded": "is not a manifest: there are values in it that can not be",
         "never": "there is no backup 'things' of never with a manifest in",
     }
     for host, said in words.items():
         assert said in restored.row(host)
     assert not back.exists()
 
+    # Known before all of a large file has been read.
+    nowhere = vault.fail("restore", "--limit", "flipped", **given)
+    assert "a tree needs a backup_restore_to, an absolute path" in nowhere.row("flipped")
+
     verified = vault.fail("verify")
-    for host in ("flipped", "shorter", "missing", "scribbled", "other"):
+    for host in ("flipped", "shorter", "missing", "scribbled", "other", "worded"):
         assert words[host] in verified.row(host)
     assert verified.row("bare") == f"{bare[0]:48} no: it has no manifest, so it is no backup"
     assert "there is no backup of never in" in verified.row("never")
