@@ -360,6 +360,7 @@ def test_nothing_is_done_in_check_mode(open_vault: OpenVault, tree: Path, tmp_pa
 
 
 def test_what_can_not_be_is_refused_with_a_sentence(open_vault: OpenVault, tmp_path: Path) -> None:
+    said: dict[str, object] = {"backup_command": "echo said", "backup_name": "said"}
     wrong: dict[str, tuple[dict[str, object], str]] = {
         "nothing": ({}, "exactly one of backup_tree, backup_postgresql, backup_command and backup_contr"),
         "two": ({"backup_tree": "/srv", "backup_postgresql": "db"}, "has to be set, and 2 are."),
@@ -370,6 +371,10 @@ def test_what_can_not_be_is_refused_with_a_sentence(open_vault: OpenVault, tmp_p
         "nowhere": ({"backup_controller_tree": "/srv"}, "backup_controller_tree needs a backup_device"),
         "keep": ({"backup_tree": "/srv", "backup_keep": -1}, "backup_keep has to be 0 or more, and -1 is n"),
         "choice": ({"backup_tree": "/srv", "backup_compression": "lzma"}, "value of backup_compression must"),
+        "ending": ({**said, "backup_suffix": "json"}, "'json' can not be the suffix of a b"),
+        "line": ({"backup_tree": "/srv", "backup_name": "srv\n"}, "'srv ' can not be the name of a backup"),
+        "rc": ({"backup_tree": "/srv", "backup_accept_rc": [0, 125]}, "backup_accept_rc can not have 125"),
+        "dollar": ({"backup_tree": "/srv", "backup_dir": "/$HOME"}, "backup_dir can not have a $, and '/$HO"),
         "place": ({"backup_tree": "/srv", "backup_dir": "/no such"}, "the backup_dir /no such is not a dir"),
         "missing": (
             {"backup_controller_tree": "/srv", "backup_device": "/dev/no such"},
@@ -380,6 +385,31 @@ def test_what_can_not_be_is_refused_with_a_sentence(open_vault: OpenVault, tmp_p
     played = vault.fail("backup")
     for host, (_variables, sentence) in wrong.items():
         assert sentence in played.row(host), played.row(host)
+
+
+def test_odd_values_are_taken_for_what_they_mean(open_vault: OpenVault, tmp_path: Path) -> None:
+    odd = tmp_path / "a, [b]* 'c' \"%s"
+    odd.mkdir()
+    device = tmp_path / "a device"
+    device.touch()
+    said = {"backup_command": "echo said", "backup_name": "said"}
+    empty = ("backup_suffix", "backup_mode", "backup_block_size", "backup_verify_command", "backup_exclude")
+    pushed = {"backup_controller_tree": str(odd), "backup_name": "odd", "backup_device": str(device)}
+    vault = open_vault(
+        slash={**said, "backup_dir": f"{tmp_path}/vault//"},
+        odd={**said, "backup_dir": str(odd)},
+        number={**said, "backup_mode": 0o640},
+        empty={**said, **dict.fromkeys(empty, "")},
+        pushed={**pushed, "backup_block_size": ""},
+        lines={**said, "backup_command": "echo one >&2; echo two >&2; exit 1", "backup_accept_rc": 1},
+    )
+    played = vault.play("backup")
+    assert played.row("lines").endswith("exit status 1: one two")
+    assert vault.only("number").path.stat().st_mode & 0o7777 == 0o640
+    assert vault.only("empty").path.stat().st_mode & 0o7777 == 0o600
+    assert ".dump" in vault.only("empty").path.name
+    verified = vault.play("verify")
+    assert all(verified.row(host).endswith("good") for host in vault.hosts)
 
 
 def test_only_the_target_becomes_another_user(
