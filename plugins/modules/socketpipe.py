@@ -27,7 +27,8 @@ notes:
     and with the environment that Ansible itself has on the controller.
   - Each command runs in a session of its own, without a terminal. O(input) without O(input_file) has an
     empty standard input, and so has O(remote) without an input.
-  - What a command leaves running in the background when it ends is cut off from the data.
+  - What a command leaves running in the background when it ends is cut off from the data. It is not cut off
+    from an O(output_file) that was the standard output of O(output), so let O(output) wait for all it starts.
   - Byte counts are exact on Linux, and V(none) where the system does not tell.
 options:
   remote:
