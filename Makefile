@@ -65,7 +65,7 @@ bench: system-packages $(VENV)/tests
 
 # What runs inside Ansible, and what Ansible does to a task. The engine is the same with all versions.
 PLUGIN_TESTS := bars local_endpoint local_files options output_file patience progress_lines rendezvous
-TASK_TESTS := arguments async encryption failures helper_option helper_role preflight progress \
+TASK_TESTS := arguments async backup encryption failures helper_option helper_role preflight progress \
 	task_keywords transfers
 VERSION_CHECKS := $(PLUGIN_TESTS:%=tests/unit/test_%.py) $(TASK_TESTS:%=tests/integration/test_%.py)
 CORE_TARGETS := $(addprefix core-,$(CORES))
