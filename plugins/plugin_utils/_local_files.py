@@ -30,6 +30,7 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._output_file import
     Attributes,
     FileError,
     OutputFile,
+    bring_onto_disk,
 )
 
 #: Bytes of each read and write of dd, where the user has no word on it.
@@ -174,7 +175,7 @@ class LocalFiles:
         """Have all that was written on the disk, and give the output file its name, if it is one that has
         to get it. Gives the path of the backup, if there is one."""
         if self._device is not None:
-            _sync(self._device)
+            bring_onto_disk(self._device)
         backup = None if self._output is None else self._output.commit()
         return None if backup is None else backup.decode("utf-8", "surrogateescape")
 
@@ -230,10 +231,3 @@ def _dd(role: str, file: str, block_size: int | None, accept_rc: list[int]) -> C
 def _opening(command: CommandSpec, path: str) -> CommandSpec:
     """*command*, which may run in another directory."""
     return command._replace(file=os.path.join(os.getcwd(), path))
-
-
-def _sync(descriptor: int) -> None:
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        raise FileError(f"was written, but could not be brought onto the disk: {error.strerror}") from error

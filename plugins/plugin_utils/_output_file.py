@@ -121,6 +121,12 @@ def _in_words(what: str) -> Iterator[None]:
         raise FileError(f"{what}: {error.strerror}") from error
 
 
+def bring_onto_disk(descriptor: int) -> None:
+    """All that was written there. Raises FileError."""
+    with _in_words("was written, but could not be brought onto the disk"):
+        os.fsync(descriptor)
+
+
 class OutputFile:
     """A new file in the place of *path*, but not yet there: `commit` puts it there, and without
     that it is gone after `close`. Raises FileError.
@@ -177,8 +183,7 @@ class OutputFile:
         with _in_words("was written, but could not be given its mode and owner"):
             old = self._find_old()
             self._set_attributes(old)
-        with _in_words("was written, but could not be brought onto the disk"):
-            os.fsync(self.descriptor)
+        bring_onto_disk(self.descriptor)
         with _in_words("was written, but could not be given its name"):
             if self._hidden is None:
                 self._hidden = self._link()

@@ -34,16 +34,16 @@ def make_home(folder: Path) -> Path:
 
 def run_demo(words: Sequence[str], home: Path, cwd: Path, **environment: str) -> str:
     """What *words*, the demo's command, says."""
+    surroundings = {"HOME": str(home), "TMPDIR": str(home / "tmp"), "ANSIBLE_NOCOLOR": "true"}
+    return run_well(*words, cwd=cwd, **{**surroundings, **environment})
+
+
+def run_well(*words: str | Path, cwd: Path, **environment: str) -> str:
+    """What a command says, on either stream, that ends well."""
     done = subprocess.run(
         words,
         cwd=cwd,
-        env={
-            **os.environ,
-            "HOME": str(home),
-            "TMPDIR": str(home / "tmp"),
-            "ANSIBLE_NOCOLOR": "true",
-            **environment,
-        },
+        env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -13,6 +13,7 @@ import signal
 import stat
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -228,7 +229,9 @@ def test_both_go_through_commands_and_the_paths_are_relative_to_local_chdir(
     assert (folder / "in" / "x").read_text() == f"content\n{folder}\n{folder}\n"
 
 
-def test_fifos_beside_commands_are_read_and_written_in_their_place(session: Session, folder: Path) -> None:
+@contextmanager
+def numbers_through_fifos(folder: Path) -> Iterator[None]:
+    """Numbers come out of the FIFO `in` there, and have to come out of the FIFO `out`."""
     for name in ("in", "out"):
         os.mkfifo(folder / name)
     with (
@@ -236,10 +239,15 @@ def test_fifos_beside_commands_are_read_and_written_in_their_place(session: Sess
         subprocess.Popen(["sh", "-c", f"seq 100000 > {folder}/in"]),
         subprocess.Popen(["cat", str(folder / "out")], stdout=read),
     ):
+        yield
+    assert (folder / "read").read_bytes() == b"".join(b"%d\n" % number for number in range(1, 100001))
+
+
+def test_fifos_beside_commands_are_read_and_written_in_their_place(session: Session, folder: Path) -> None:
+    with numbers_through_fifos(folder):
         options = {"input_file": "in", "output_file": "out", "local_chdir": str(folder)}
         result = session(input="gzip -c", remote="cat", output="gzip -dc", **options)
-    assert result.kind == "ok", result.msg
-    assert (folder / "read").read_bytes() == b"".join(b"%d\n" % number for number in range(1, 100001))
+        assert result.kind == "ok", result.msg
     assert result["output"]["file"] == f"{folder}/out"
 
 
@@ -358,18 +366,11 @@ def test_a_name_that_became_a_directory_fails_the_task_in_words(session: Session
 
 
 def test_a_fifo_is_read_and_written_in_its_place(session: Session, folder: Path) -> None:
-    for name in ("in", "out"):
-        os.mkfifo(folder / name)
-    with (
-        (folder / "read").open("wb") as read,
-        subprocess.Popen(["sh", "-c", f"seq 100000 > {folder}/in"]),
-        subprocess.Popen(["cat", str(folder / "out")], stdout=read),
-    ):
+    with numbers_through_fifos(folder):
         result = session(
             input_file=str(folder / "in"), remote="cat", output_file=str(folder / "out"), block_size="10k"
         )
-    assert result.kind == "ok", result.msg
-    assert (folder / "read").read_bytes() == b"".join(b"%d\n" % number for number in range(1, 100001))
+        assert result.kind == "ok", result.msg
     assert result["input"]["file"] == f"{folder}/in"
     assert stat.S_ISFIFO((folder / "out").stat().st_mode)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from harness.ansible import BIN, ROOT
-from harness.demo import AS_NOBODY, expect_all_moved, make_home, run_demo
+from harness.demo import AS_NOBODY, expect_all_moved, make_home, run_demo, run_well
 from harness.shipped import shipped_files
 
 #: What `make release-check` makes it.
@@ -27,27 +26,11 @@ IMPORTER = ROOT / ".cache" / "importer" / "bin"
 MANIFESTS = {"MANIFEST.json", "FILES.json"}
 
 
-def run(*words: str | Path, cwd: Path, **environment: str) -> str:
-    done = subprocess.run(
-        words,
-        cwd=cwd,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of the checkout as it lies there, as whoever makes a release builds it."""
     folder = tmp_path_factory.mktemp("built")
-    run(BIN / "ansible-galaxy", "collection", "build", "--output-path", folder, cwd=ROOT)
+    run_well(BIN / "ansible-galaxy", "collection", "build", "--output-path", folder, cwd=ROOT)
     (built,) = folder.iterdir()
     return built
 
@@ -65,7 +48,7 @@ def imported(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[s
     folder = tmp_path_factory.mktemp("imported")
     environment = {"PATH": f"{IMPORTER}:{os.environ['PATH']}", "HOME": str(folder)}
     # Its exit status says nothing.
-    said = run(IMPORTER / "python", "-m", "galaxy_importer.main", tarball, cwd=folder, **environment)
+    said = run_well(IMPORTER / "python", "-m", "galaxy_importer.main", tarball, cwd=folder, **environment)
     return said, folder / "importer_result.json"
 
 
@@ -104,12 +87,12 @@ class Elsewhere:
         self.cwd.mkdir()
         for path in (folder, self.cwd):
             path.chmod(0o755)
-        run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
+        run_well(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
         core = f"ansible-core=={version('ansible-core')}"
-        run(self.bin / "pip", "install", "--quiet", core, cwd=folder)
+        run_well(self.bin / "pip", "install", "--quiet", core, cwd=folder)
         words = ["collection", "install", "-p", self.collections, tarball]
         with TemporaryDirectory() as home:
-            run(self.bin / "ansible-galaxy", *words, cwd=self.cwd, HOME=home, **self.environment())
+            run_well(self.bin / "ansible-galaxy", *words, cwd=self.cwd, HOME=home, **self.environment())
 
     def environment(self) -> dict[str, str]:
         return {
@@ -137,4 +120,4 @@ def test_the_demo_runs_where_it_was_installed(elsewhere: Elsewhere, home: Path, 
 
 def test_its_documentation_is_there_too(elsewhere: Elsewhere, home: Path) -> None:
     words = [elsewhere.bin / "ansible-doc", "-t", "module", "dds.socketpipe.socketpipe"]
-    assert "accept_rc" in run(*words, cwd=elsewhere.cwd, HOME=str(home), **elsewhere.environment())
+    assert "accept_rc" in run_well(*words, cwd=elsewhere.cwd, HOME=str(home), **elsewhere.environment())
