@@ -69,6 +69,7 @@ from ansible_collections.dds.socketpipe.plugins.modules.socketpipe import (
     LOCAL_COMMANDS,
     argument_spec,
 )
+from ansible_collections.dds.socketpipe.plugins.plugin_utils._compiled import compile_remote_side
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._detached import conduct, leave, stay
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._helper import (
     sources,
@@ -100,6 +101,8 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._rendezvous import 
 )
 
 _MODULE = "dds.socketpipe.socketpipe_endpoint"
+# Once in a playbook: all workers are forks of the process that loads this file.
+_COMPILED = compile_remote_side()
 _CONTROLLER = "controller"
 _PATHS_ON_TARGET = ("chdir", "creates", "removes")
 #: Seconds that the module has to answer once the local endpoint has ended: both end together,
@@ -532,7 +535,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _call_module(self, *, is_async: bool = False, **arguments: Any) -> Result:
         arguments["controller_login"] = login()
         answer = self._execute_module(
-            module_name=_MODULE, module_args=arguments, task_vars=self._task_vars, wrap_async=is_async
+            module_name=_MODULE,
+            module_args={**arguments, **_COMPILED},
+            task_vars=self._task_vars,
+            wrap_async=is_async,
         )
         return dict(answer)
 

@@ -65,6 +65,12 @@ options:
   task:
     description: What the result of the task is to say, as JSON, if this module is to give it.
     type: str
+  bytecode:
+    description: For which bytecode O(compiled) is.
+    type: str
+  compiled:
+    description: What the remote endpoint runs, compiled on the controller; another Python compiles it itself.
+    type: str
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
 attributes:
@@ -103,28 +109,10 @@ skipped_because:
   returned: when nothing had to run
 """
 
-import glob
-import json
-import os
+import gc
 import sys
-from datetime import datetime
 
 from ansible.module_utils.basic import AnsibleModule
-
-if sys.version_info >= (3, 7):
-    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.addresses import (
-        Login,
-        login,
-        own_addresses,
-    )
-    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.endpoint import Endpoint
-    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.interrupts import (
-        take_signals,
-    )
-    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
-        Specification,
-    )
-    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.text import to_bytes
 
 
 def main():
@@ -150,6 +138,9 @@ def main():
             only_addresses=dict(type="bool", default=False),
             # The local commands, which without async never leave the controller.
             task=dict(type="str", no_log=True),
+            bytecode=dict(type="str"),
+            # Nothing secret, but nothing to fill a log with.
+            compiled=dict(type="str", no_log=True),
         ),
         required_if=[("only_addresses", False, ("spec", "key"))],
         supports_check_mode=True,
@@ -159,75 +150,15 @@ def main():
             msg="socketpipe needs Python 3.7 or later on the target, and %s is %d.%d: set "
             "ansible_python_interpreter to a later one" % ((sys.executable,) + sys.version_info[:2])
         )
-    if module.params["only_addresses"]:
-        module.exit_json(changed=False, addresses=addresses(module.params))
-    spec = load_specification(module.params)
-    reason = why_skip(spec, module.params["creates"], module.params["removes"])
-    if module.params["task"]:
-        module.exit_json(**result_of_task(spec, reason, json.loads(module.params["task"])))
-    if reason:
-        module.exit_json(changed=False, skipped_because=reason)
-    module.exit_json(changed=True, view=run(spec))
+    from ansible_collections.dds.socketpipe.plugins.module_utils._bytecode import use
 
+    use(module.params["bytecode"], module.params["compiled"])
+    from ansible_collections.dds.socketpipe.plugins.module_utils._remote_side import answer
 
-def addresses(params):
-    found = own_login(params)
-    server = [] if found is None else [found.server]
-    return server + [address for address in own_addresses() if address not in server]
-
-
-def load_specification(params):
-    """The engine's specification, with what is only known here: the directory, expanded, and
-    the address that the login came from, as the first candidate."""
-    data = json.loads(params["spec"])
-    data["commands"][0]["chdir"] = params["chdir"]
-    spec = Specification.load(data, bytes.fromhex(params["key"]), params["identity"])
-    client = login_address(params) if params["use_login_address"] else None
-    return spec if client is None else spec.trying_first(client)
-
-
-def login_address(params):
-    """Where the login came from; None for one that is not sshd's."""
-    found = own_login(params)
-    return params["login_address"] or (None if found is None else found.client)
-
-
-def own_login(params):
-    controllers = params["controller_login"]
-    return login(besides=Login(*controllers) if controllers else None)
-
-
-def why_skip(spec, creates, removes):
-    """Why nothing has to run, or None. Patterns are relative to chdir, as in command."""
-    if creates and matches(spec, creates):
-        return "'%s' exists on the target" % creates
-    if removes and not matches(spec, removes):
-        return "'%s' does not exist on the target" % removes
-    return None
-
-
-def matches(spec, pattern):
-    return glob.glob(os.path.join(to_bytes(spec.commands[0].chdir or "."), to_bytes(pattern)))
-
-
-def result_of_task(spec, reason, task):
-    """What the action plugin makes of the view, where nobody waits for that. The target compiles every
-    file that is imported, for each task anew: few tasks need these."""
-    from ansible_collections.dds.socketpipe.plugins.module_utils._engine.result import (
-        build_detached_result,
-        skipped_result,
-    )
-
-    if reason:
-        return skipped_result(reason, is_check=spec.preflight)
-    began = datetime.now()
-    return build_detached_result(run(spec), task, began, is_check=spec.preflight)
-
-
-def run(spec):
-    endpoint = Endpoint(spec, lambda event: None)
-    take_signals(endpoint)
-    return endpoint.run()
+    result = answer(module.params)
+    # The process ends now: nobody has to look for garbage in all that was imported.
+    gc.freeze()
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":
