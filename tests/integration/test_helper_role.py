@@ -3,9 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The role `helper` and its playbook put the standalone program on a host, and take it away again.
 
-Every prefix is a folder of the test's own. A file of the engine takes half a second to copy, so only
-one test installs the real engine. The others have a small one, which the role takes from wherever
-`helper_engine` says.
+Every prefix is a folder of the test's own.
 """
 
 from __future__ import annotations
@@ -62,16 +60,24 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 
 def write_engine(folder: Path, version: str) -> str:
-    """A small engine, whose version is the name of a file too, as an option for `play`."""
+    """A small engine, whose version is the name of a file too, as an option for `play`: the role takes it
+    from wherever `helper_engine` says."""
     folder.mkdir(exist_ok=True)
     for path in folder.iterdir():
         path.unlink()
     (folder / "cli.py").write_text(
         f"from .{version} import WORDS\n\ndef main():\n    print(WORDS)\n", encoding="ascii"
     )
-    (folder / f"{version}.py").write_text(f'WORDS = "the {version} socketpipe"\n', encoding="ascii")
+    # No template, though it looks like one, and no newline at its end.
+    odd = f'WORDS = "the {version} socketpipe"\n\n# {{{{ x }}}} {{% x %}} \u00fc'
+    (folder / f"{version}.py").write_text(odd, encoding="utf-8")
     # An option, for the role's own variables hide those of an inventory.
     return f"--extra-vars=helper_engine={folder}"
+
+
+def engine_files() -> dict[str, bytes]:
+    """What the real engine has to be below a prefix."""
+    return {f"lib/socketpipe/_engine/{path.name}": path.read_bytes() for path in ENGINE.glob("*.py")}
 
 
 def version_of(prefix: Path) -> str:
@@ -126,10 +132,13 @@ def test_the_whole_program_is_installed(ansible: Ansible, prefix: Path) -> None:
     shown = f"host has {version_of(prefix)} in {program}, run by {sys.executable}"
     assert played.last("host").msg == shown
     assert program.read_text(encoding="utf-8").startswith(f"#!{sys.executable} -IS\n")
-    engine = {f"lib/socketpipe/_engine/{path.name}": path.read_bytes() for path in ENGINE.glob("*.py")}
-    manual = {"share/man/man1/socketpipe.1": (ROLE / "files" / "socketpipe.1").read_bytes()}
     files = {name: content for name, content in files_in(prefix).items() if "__pycache__" not in name}
-    assert files == {"bin/socketpipe": program.read_bytes(), **engine, **manual}
+    bundle = files.pop("lib/socketpipe/engine.txt").decode()
+    assert re.findall("^==> (.+) <==$", bundle, re.MULTILINE) == sorted(
+        path.name for path in ENGINE.glob("*.py")
+    )
+    manual = {"share/man/man1/socketpipe.1": (ROLE / "files" / "socketpipe.1").read_bytes()}
+    assert files == {"bin/socketpipe": program.read_bytes(), **engine_files(), **manual}
 
 
 def test_the_life_of_an_installation(ansible: Ansible, prefix: Path, tmp_path: Path) -> None:
@@ -172,7 +181,9 @@ def test_the_life_of_an_installation(ansible: Ansible, prefix: Path, tmp_path: P
     (programs / "socketpipe").chmod(0o644)
     assert play(ansible, {"host": host}, engine).changed > 0
     assert version_of(prefix) == "the new socketpipe"
-    assert {path.name for path in library.glob("*.py")} == {"cli.py", "new.py"}
+    files = {name: content for name, content in files_in(library).items() if "__pycache__" not in name}
+    assert files == files_in(tmp_path / "engine")
+    assert {path.name.split(".")[0] for path in library.glob("__pycache__/*")} == {"cli", "new"}
     assert (library / "cli.py").stat().st_mode & 0o777 == 0o644
 
     assert play(ansible, {"host": {**host, "helper_state": "absent"}}).changed == 1
@@ -181,6 +192,48 @@ def test_the_life_of_an_installation(ansible: Ansible, prefix: Path, tmp_path: P
     assert programs.stat().st_mode & 0o7777 == 0o2775
     # By the shorter name.
     assert play(ansible, {"host": {**host, "state": "absent"}}).changed == 0
+
+
+def test_a_damaged_engine_is_repaired(ansible: Ansible, prefix: Path) -> None:
+    host = {**LOCAL, "helper_prefix": str(prefix)}
+    play(ansible, {"host": host})
+    cli = prefix / "lib" / "socketpipe" / "_engine" / "cli.py"
+    (cli.parent / "words.py").unlink()
+    cli.write_bytes(cli.read_bytes().replace(b"main", b"mane"))
+    assert play(ansible, {"host": host}).changed == 1
+    assert files_in(prefix).items() >= engine_files().items()
+    assert VERSION.fullmatch(version_of(prefix))
+
+
+def test_an_interrupted_installation_is_completed(ansible: Ansible, prefix: Path) -> None:
+    host = {**LOCAL, "helper_prefix": str(prefix)}
+    obstacle = prefix / "lib" / "socketpipe" / "_engine" / "cli.py"
+    obstacle.mkdir(parents=True)
+    said = str(play(ansible, {"host": host}).last("host")["stderr"])
+    assert said.startswith("The engine cannot be put in place: [Errno 21] Is a directory: ")
+    assert not (prefix / "bin" / "socketpipe").exists()
+
+    obstacle.rmdir()
+    assert play(ansible, {"host": host}).changed > 0
+    files = files_in(prefix)
+    assert {name for name in files if "_engine/" in name and "__pycache__" not in name} == {*engine_files()}
+    assert files.items() >= engine_files().items()
+    assert VERSION.fullmatch(version_of(prefix))
+
+
+def test_a_new_file_of_the_same_size_and_second_is_not_taken_for_the_old_one(tmp_path: Path) -> None:
+    (tmp_path / "_engine").mkdir()
+    source = tmp_path / "_engine" / "cli.py"
+    for word in (b"5312", b"9047"):
+        (tmp_path / "engine.txt").write_bytes(b"==> cli.py <==\nprint('%b')\n\n" % word)
+        put = subprocess.run(
+            [sys.executable, "-IS", ROLE / "files" / "put_engine.py", tmp_path],
+            capture_output=True,
+            check=True,
+        )
+        assert put.stdout == b"cli.py\n"
+        (compiled,) = source.parent.glob("__pycache__/cli.*")
+        assert word in compiled.read_bytes()
 
 
 # Users
@@ -195,7 +248,7 @@ def home(users_target: Target) -> Iterator[Path]:
 
 
 def test_an_ordinary_user_installs_over_ssh_alone_and_as_root(
-    ansible: Ansible, users_target: Target, home: Path, tmp_path: Path
+    ansible: Ansible, users_target: Target, home: Path
 ) -> None:
     host = users_target.inventory(
         ansible_user="free",
@@ -207,10 +260,9 @@ def test_an_ordinary_user_installs_over_ssh_alone_and_as_root(
         name: {**host, "helper_prefix": f"{home}/{name}", "ansible_become": name == "become"}
         for name in owners
     }
-    played = play(ansible, hosts, write_engine(tmp_path / "engine", "own"))
+    played = play(ansible, hosts)
     for name, owner in owners.items():
-        assert "has the own socketpipe" in played.last(name).msg, played.output
-        assert version_of(home / name) == "the own socketpipe"
+        assert f"has {version_of(home / name)} in " in played.last(name).msg, played.output
         assert {entry.owner for entry in snapshot(home / name).values()} == {owner}
 
 
