@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from harness.terminal import Terminal
+from harness.waiting import HANGS_AFTER
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -65,13 +66,13 @@ class Run:
             start_new_session=True,
         )
 
-    def wait(self, timeout: float = 120) -> list[TaskResult]:
+    def wait(self, timeout: float = HANGS_AFTER) -> list[TaskResult]:
         """The results of all tasks, in the order in which they came."""
         try:
             self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, 9)
-            raise AssertionError(f"it did not end within {timeout} s:\n{self.output}") from None
+            raise AssertionError(f"it did not end within {timeout:g} s:\n{self.output}") from None
         return self.results()
 
     def results(self) -> list[TaskResult]:
@@ -163,6 +164,6 @@ class Ansible:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=HANGS_AFTER,
             check=False,
         )

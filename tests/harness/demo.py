@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.waiting import HANGS_AFTER
+
 _NOBODY = 65534
 _SESSIONS = ("push: tar to tar x", "pull: tar to tar x", "filter: tar to gzip to dd")
 _NUMBER = r"([\d,.]+)"
@@ -48,7 +50,7 @@ def run_well(*words: str | Path, cwd: Path, **environment: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=HANGS_AFTER,
         check=False,
     )
     assert done.returncode == 0, done.stdout

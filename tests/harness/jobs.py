@@ -15,7 +15,7 @@ import yaml
 
 from harness.ansible import BIN, Ansible, Run
 from harness.network import Keys
-from harness.waiting import wait_until
+from harness.waiting import HANGS_AFTER, wait_until
 
 
 class Job:
@@ -70,13 +70,13 @@ class Job:
         """As whoever runs ansible-runner does it."""
         os.kill(self.pid, signal.SIGTERM)
 
-    def status(self, timeout: float = 60) -> str:
+    def status(self) -> str:
         """What ansible-runner says of it, once it has ended."""
-        self.wait_ended(timeout)
+        self.wait_ended()
         return (self._artifacts / "status").read_text(encoding="ascii")
 
-    def wait_ended(self, timeout: float = 60) -> None:
-        self._run.process.wait(timeout)
+    def wait_ended(self) -> None:
+        self._run.process.wait(HANGS_AFTER)
 
     @property
     def output(self) -> str:
@@ -89,7 +89,7 @@ class Job:
             assert self._run.process.poll() is None, self.output
             return self.told()
 
-        wait_until(lambda: len(told()) >= lines, "it tells how far it is", timeout=60)
+        wait_until(lambda: len(told()) >= lines, "it tells how far it is", timeout=HANGS_AFTER)
         return self.told()
 
     def close(self) -> None:

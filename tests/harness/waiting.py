@@ -11,6 +11,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+#: Seconds after which what has not ended hangs. This is no promise of how long anything takes: a whole
+#: playbook takes most of a minute at times, and a machine may be several times slower than usual.
+HANGS_AFTER = 300.0
+
 
 def wait_until(condition: Callable[[], T], what: str, timeout: float = 15.0) -> T:
     """The first true value of *condition*; AssertionError with *what* after *timeout* seconds."""

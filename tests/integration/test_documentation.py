@@ -27,6 +27,7 @@ from harness.documented import Home, World, tree
 from harness.network import Target, run
 from harness.pages import PAGES, Block, blocks_of, expect_shown
 from harness.terminal import Terminal
+from harness.waiting import HANGS_AFTER
 
 #: Commands that are not run, each with the reason.
 NOT_RUN = {
@@ -426,7 +427,7 @@ class Walk:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=HANGS_AFTER,
             check=False,
         )
         assert (done.returncode != 0) == fails, f"{words}\n{done.stdout}{done.stderr}"

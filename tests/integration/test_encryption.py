@@ -25,7 +25,7 @@ from harness.middlebox import Change, Flip, FlipLast, LoseRest, Tamperer, Way
 from harness.network import Target, processes_here
 from harness.streams import SHORT_WRITES, SHORT_WRITES_SIZE, CommitGate, copied_by_dd, sh
 from harness.topology import Network
-from harness.waiting import wait_until
+from harness.waiting import HANGS_AFTER, wait_until
 from harness.wire import (
     Capture,
     ProcessWatch,
@@ -771,8 +771,8 @@ def test_a_large_session_does_not_make_the_endpoints_large(
         encrypt=True,
         checksum="crc32",
     )
-    wait_until(there.exists, "all has come there", timeout=100)
-    wait_until(back.exists, "all has come back", timeout=100)
+    wait_until(there.exists, "all has come there", timeout=HANGS_AFTER)
+    wait_until(back.exists, "all has come back", timeout=HANGS_AFTER)
     endpoints = {
         "local": starter_of(processes_here(), output),
         "remote": starter_of(target.processes(), remote),

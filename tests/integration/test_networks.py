@@ -55,7 +55,7 @@ from harness.topology import (
     hosts_file,
     masquerade,
 )
-from harness.waiting import wait_until
+from harness.waiting import HANGS_AFTER, wait_until
 
 Session = Callable[..., TaskResult]
 
@@ -584,7 +584,7 @@ class Gate:
 
     @contextmanager
     def opened_for(self, count: int) -> Iterator[None]:
-        wait_until(lambda: len(list(self._arrived.iterdir())) == count, "all have come", timeout=90)
+        wait_until(lambda: len(list(self._arrived.iterdir())) == count, "all have come", timeout=HANGS_AFTER)
         # A fifo opens to those who read it as long as somebody may write.
         with open(os.open(self._fifo, os.O_RDWR), "wb"):
             yield

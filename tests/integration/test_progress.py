@@ -17,7 +17,7 @@ from harness.ansible import BIN, MODULE, Ansible, Run, TaskResult
 from harness.network import Target
 from harness.program import Program
 from harness.terminal import Terminal
-from harness.waiting import wait_until
+from harness.waiting import HANGS_AFTER, wait_until
 
 Hosts = dict[str, dict[str, object]]
 CALLBACK = "dds.socketpipe.progress"
@@ -133,7 +133,7 @@ class Runner:
         return [event["stdout"] for event in events if event["stdout"].startswith("socketpipe: ")]
 
     def status(self) -> str:
-        self._run.process.wait(60)
+        self._run.process.wait(HANGS_AFTER)
         return (self._artifacts / "status").read_text()
 
 
