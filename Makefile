@@ -5,7 +5,7 @@
 # make demo    a real transfer on this machine, no ssh server and no root needed
 # make test    every check; as root, for it makes hosts out of network namespaces
 # make lint, make sanity, make unit, make integration, make faults: parts of make test
-# make bench   throughput and overhead, printed
+# make gate    throughput and overhead: what must not get worse
 # make fuzz    the property tests with many more examples, for a few minutes
 # make matrix  the demo, sanity and what a version of ansible-core can change, for each one
 # make docs    the reference as a site, in .cache/site/html
@@ -22,7 +22,7 @@ IMPORTER := .cache/importer
 AWX := .cache/awx
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test lint sanity checks unit integration faults bench fuzz matrix docs release-check clean
+.PHONY: demo test lint sanity checks unit integration faults gate fuzz matrix docs release-check clean
 
 demo: $(VENV)/core
 	$(BIN)/ansible-playbook playbooks/demo.yml
@@ -30,7 +30,7 @@ demo: $(VENV)/core
 # Sanity tests keep one processor busy, the others wait a lot. What is measured is measured alone.
 test: system-packages lint
 	$(MAKE) --jobs=2 sanity checks
-	$(MAKE) bench
+	$(MAKE) gate
 
 checks: system-packages $(VENV)/tests $(AWX)
 	$(PYTEST) -n $(WORKERS) tests/unit tests/integration tests/faults
@@ -60,8 +60,8 @@ faults: system-packages $(VENV)/tests
 fuzz: $(VENV)/tests
 	FUZZ_EXAMPLES=$(EXAMPLES) $(PYTEST) -n $(WORKERS) -m hypothesis -v tests/unit
 
-bench: system-packages $(VENV)/tests
-	$(PYTEST) tests/bench
+gate: system-packages $(VENV)/tests
+	$(PYTEST) tests/gate
 
 # What runs inside Ansible, and what Ansible does to a task. The engine is the same with all versions.
 PLUGIN_TESTS := bars local_endpoint local_files options output_file patience progress_lines rendezvous

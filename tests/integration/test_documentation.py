@@ -38,7 +38,7 @@ NOT_RUN = {
     "make sanity": "it is another part of make test",
     "make unit": "it is another part of make test",
     "make faults": "it is another part of make test",
-    "make bench": "it is another part of make test",
+    "make gate": "it is another part of make test",
     "make fuzz": "it is a part of make test, for longer",
     "make matrix": "it runs this test's neighbours, with other versions",
     "make docs": "it is a part of make release-check",

@@ -13,12 +13,21 @@ import os
 import socket
 import sys
 
-role, address, *words = sys.argv[1:]
-if role == "listen":
-    listener = socket.create_server((address, 0))
-    print(listener.getsockname()[1], flush=True)
-    connection, end = listener.accept()[0], 0
-else:
-    connection, end = socket.create_connection((address, int(words.pop(0)))), 1
-os.dup2(connection.fileno(), end)
-os.execvp(words[0], words)
+#: This program.
+BARE_TCP = __file__
+
+
+def main() -> None:
+    role, address, *words = sys.argv[1:]
+    if role == "listen":
+        listener = socket.create_server((address, 0))
+        print(listener.getsockname()[1], flush=True)
+        connection, end = listener.accept()[0], 0
+    else:
+        connection, end = socket.create_connection((address, int(words.pop(0)))), 1
+    os.dup2(connection.fileno(), end)
+    os.execvp(words[0], words)
+
+
+if __name__ == "__main__":
+    main()

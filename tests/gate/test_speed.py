@@ -25,6 +25,7 @@ from typing import Any
 
 import pytest
 from harness.ansible import MODULE, Ansible
+from harness.bare_tcp import BARE_TCP
 from harness.network import Target
 from harness.sessions import ENGINE
 from harness.streams import copied_by_dd
@@ -32,7 +33,6 @@ from harness.streams import copied_by_dd
 WRITER = ["dd", "if=/dev/zero", "bs=256k", "count=16384"]
 READER = ["dd", "of=/dev/null", "bs=256k"]
 RUNS = 5
-BARE_TCP = str(Path(__file__).parent / "bare_tcp.py")
 TIMED_ENDPOINT = str(Path(__file__).parent / "timed_endpoint.py")
 
 
