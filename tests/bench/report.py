@@ -47,6 +47,13 @@ EXPECTED = {
     "size": ("socketpipe", "copy", "fetch", "synchronize", "ssh"),
     "empty": ("socketpipe", "command"),
 }
+#: The x of a chapter as text.
+NAMED = {
+    "size": units.decimal_size,
+    "hosts": "{:g} hosts".format,
+    "block size": units.binary_size,
+    "round trip": units.round_trip,
+}
 
 
 def write(folder: Path) -> None:
@@ -211,20 +218,19 @@ def section(results: Results, chapter: str, title: str, caller: object) -> str:
 
 def left_out(results: Results, chapter: str) -> str:
     """Who was stopped, at which bound, and who was not measured at all."""
-    lines = []
-    for place, measurement in results.measurements.items():
-        if place.chapter == chapter and place.figure == "seconds" and measurement.stopped is not None:
-            at = f", {units.decimal_size(place.x)}" if chapter == "size" and place.x else ""
-            number = sum(measurement.is_bound(run) for run in measurement.runs)
-            lines.append(
-                f"- {place.peer}{at}: {number} of {len(measurement.runs)} runs stopped after"
-                f" {rounded(measurement.stopped)} s"
-            )
-    expected = EXPECTED[chapter]
+    stopped = {
+        (place.peer, place.x): measurement.stopped
+        for place, measurement in results.measurements.items()
+        if place.chapter == chapter and measurement.stopped is not None
+    }
+    lines = [
+        f"- {peer}{'' if x is None else ', ' + NAMED[chapter](x)}: stopped after {rounded(bound)} s"
+        for (peer, x), bound in stopped.items()
+    ]
     lines += [
         f"- {peer.name}: not measured, {peer.missing}"
         for peer in results.peers
-        if peer.missing and peer.name in expected
+        if peer.missing and peer.name in EXPECTED[chapter]
     ]
     return "\n".join(wrapped(line, "  ") for line in lines) + "\n" if lines else ""
 
