@@ -152,6 +152,7 @@ def _lines(chart: Lines) -> Figure:
     places = {x: x if axes.is_log_x else float(number) for number, x in enumerate(xs)}
     for label, points in _by_their_ends(chart):
         _line(plot, label, points, places)
+    _stopped(plot, chart, places)
     if axes.is_log_y:
         plot.set_yscale("log")
         plot.yaxis.set_major_formatter(PLAIN)
@@ -192,7 +193,13 @@ def _line(plot: Plot, label: str, points: Sequence[Point], places: dict[float, f
         elinewidth=1,
         capsize=2,
     )
-    for point in points:
-        if point.value.sign:
-            middle = (places[point.x], point.value.number)
-            plot.annotate("stopped", middle, (0, 5), textcoords="offset points", ha="center", fontsize=8)
+
+
+def _stopped(plot: Plot, chart: Lines, places: dict[float, float]) -> None:
+    """Triangles that point to where the figure is."""
+    bounds = [(label, point) for label, points in chart.content for point in points if point.value.sign]
+    for label, point in bounds:
+        middle = (places[point.x], point.value.number)
+        plot.plot(*middle, "^", color=COLOURS.get(label, OTHERS), markersize=10, zorder=4, clip_on=False)
+    if bounds:
+        plot.plot([], [], "^", color=OTHERS, markersize=9, label="was stopped")
