@@ -24,7 +24,7 @@ from bench.results import Place, Results, Value, load
 from bench.targets import TARGETS
 from bench.units import amount, rounded, rounded_against
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "benchmarks"
 README = ROOT / "README.md"
 #: How the row in the README begins that is written here.
