@@ -81,6 +81,8 @@ def expect_nothing_left(target: Target, here_before: set[int], there_before: set
 def ansible(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ansible:
     folder = tmp_path / "ansible"
     folder.mkdir()
+    # It looks for results a thousand times a second, and here many of it do so on few processors.
+    (folder / "ansible.cfg").write_text("[defaults]\ninternal_poll_interval = 0.01\n", encoding="ascii")
     return Ansible(folder, ANSIBLE_SSH_CONTROL_PATH_DIR=str(tmp_path_factory.getbasetemp() / "cp"))
 
 
