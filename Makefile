@@ -65,8 +65,8 @@ gate: system-packages $(VENV)/tests
 
 # What runs inside Ansible, and what Ansible does to a task. The engine is the same with all versions.
 PLUGIN_TESTS := bars local_endpoint local_files options output_file patience progress_lines rendezvous
-TASK_TESTS := arguments async backup encryption failures helper_option helper_role preflight progress \
-	task_keywords transfers
+TASK_TESTS := arguments async backup benchmark_playbook encryption failures helper_option helper_role preflight \
+	progress task_keywords transfers
 VERSION_CHECKS := $(PLUGIN_TESTS:%=tests/unit/test_%.py) $(TASK_TESTS:%=tests/integration/test_%.py)
 CORE_TARGETS := $(addprefix core-,$(CORES))
 .PHONY: $(CORE_TARGETS) version-checks

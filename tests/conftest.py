@@ -15,11 +15,10 @@ import pytest
 from harness.ansible import MODULE, Ansible, Run, TaskResult
 from harness.awx import Awx
 from harness.crowd import Crowd
-from harness.network import Keys, Target, enter_own_network, is_master, processes_here, run
+from harness.network import Keys, Target, enter_own_network, leaving_nothing, run
 from harness.terminal import Terminal
 from harness.topology import Network
 from harness.users import etc_with_users
-from harness.waiting import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -58,23 +57,8 @@ def users_target(make_target: Callable[..., Target]) -> Target:
 @pytest.fixture
 def target(shared_target: Target) -> Iterator[Target]:
     """A target on which, as on the controller, nothing of the test may be left running."""
-    here_before = set(processes_here())
-    there_before = set(shared_target.processes())
-    yield shared_target
-    expect_nothing_left(shared_target, here_before, there_before)
-
-
-def expect_nothing_left(target: Target, here_before: set[int], there_before: set[int]) -> None:
-    def leftovers() -> dict[int, str]:
-        here = {pid: words for pid, words in processes_here().items() if pid not in here_before}
-        there = {pid: words for pid, words in target.processes().items() if pid not in there_before}
-        # The login's master connection outlives a playbook on purpose, and so does its shell.
-        return {pid: words for pid, words in {**here, **there}.items() if not is_master(words)}
-
-    try:
-        wait_until(lambda: not leftovers(), "no process of the session is left")
-    except AssertionError as error:
-        raise AssertionError(f"{error}: {leftovers()}") from None
+    with leaving_nothing(shared_target):
+        yield shared_target
 
 
 @pytest.fixture

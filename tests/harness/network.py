@@ -268,3 +268,20 @@ class Target(Host):
     def close(self) -> None:
         self._cut_cable()
         super().close()
+
+
+@contextmanager
+def leaving_nothing(target: Target) -> Iterator[None]:
+    """What starts in here, on *target* or on the controller, has to end."""
+    before = {*processes_here(), *target.processes()}
+
+    def leftovers() -> dict[int, str]:
+        now = {**processes_here(), **target.processes()}
+        # The login's master connection outlives a playbook on purpose, and so does its shell.
+        return {pid: words for pid, words in now.items() if pid not in before and not is_master(words)}
+
+    yield
+    try:
+        wait_until(lambda: not leftovers(), "no process of the session is left")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {leftovers()}") from None

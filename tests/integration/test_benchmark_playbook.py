@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import expect_nothing_left
 from harness.ansible import BIN, Ansible, Run
-from harness.network import Keys, Target, processes_here, run
+from harness.network import Keys, Target, leaving_nothing, run
 
 SMALL = ("-e", "benchmark_size=20M", "-e", "benchmark_file_size=3M")
 STREAMS = {
@@ -99,10 +98,8 @@ def done(
     }
     folder = tmp_path_factory.mktemp("benchmark") / "ansible"
     folder.mkdir()
-    before = set(processes_here()), set(shared_target.processes())
-    done = benchmark(Ansible(folder), hosts, "-v", *SMALL, *folders.options)
-    expect_nothing_left(shared_target, *before)
-    return done
+    with leaving_nothing(shared_target):
+        return benchmark(Ansible(folder), hosts, "-v", *SMALL, *folders.options)
 
 
 def test_everything_is_measured(done: Run) -> None:
