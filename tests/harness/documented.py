@@ -35,6 +35,9 @@ SUBSTITUTES = {
     "192.0.2.20": "{target}",
     "ansible_become_user: postgres": "ansible_become_user: root",  # there is no database
     "delay: 30": "delay: 1",  # a test has less patience
+    "benchmark_size=1G": "benchmark_size=10M",
+    "benchmark_size=10G": "benchmark_size=10M",
+    "benchmark_file_size=100M": "benchmark_file_size=1M",
 }
 
 #: Programs that the documentation runs and that a test can not have, or not as a real one would be. Each

@@ -74,23 +74,38 @@ def master(shared_target: Target, keys: Keys, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="module")
+def odd_key(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The key for the login, where a shell would look for two others."""
+    key = tmp_path_factory.mktemp("keys") / "somebody's key"
+    key.write_bytes(keys.login.read_bytes())
+    key.chmod(0o600)
+    return key
+
+
+@pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     return Folders(tmp_path_factory.mktemp("folders"))
 
 
 @pytest.fixture(scope="module")
 def done(
-    shared_target: Target, master: Path, folders: Folders, tmp_path_factory: pytest.TempPathFactory
+    shared_target: Target,
+    master: Path,
+    odd_key: Path,
+    folders: Folders,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Run:
-    """Of one playbook, with the target under some names: `whole` has everything measured, and the others have
-    something against them."""
+    """Of one playbook, with the target under some names: `whole` has everything measured, and words in its
+    login that a shell would misread; the others have something against them."""
     inventory = shared_target.inventory
     shared = inventory(benchmark_tools="ssh")
     del shared["ansible_ssh_private_key_file"]
     shared["ansible_ssh_common_args"] = f"{shared['ansible_ssh_common_args']} -o ControlPath={master}"
     hosts = {
         "absent": inventory(ansible_port=1),
-        "whole": inventory(),
+        "whole": inventory(
+            ansible_ssh_private_key_file=str(odd_key), ansible_ssh_extra_args="-o 'SetEnv=A=$(false);B'"
+        ),
         "local": inventory(ansible_connection="local", benchmark_tools=["ssh"]),
         # After the first row, nobody listens any more.
         "lost": inventory(ansible_port="{{ 1 if benchmark_rows | default([]) else 22 }}", benchmark_tools=[]),
@@ -176,6 +191,8 @@ def test_wrong_variables_are_refused_in_a_sentence(ansible: Ansible, target: Tar
         "a": {"benchmark_size": "much"},
         "b": {"benchmark_file_size": "0"},
         "c": {"benchmark_tools": "ssh,scp"},
+        "d": {"benchmark_folder": "there"},
+        "e": {"benchmark_local_folder": "here"},
     }
     done = benchmark(ansible, {name: target.inventory(**options) for name, options in wrong.items()})
     assert done.process.returncode != 0
@@ -183,6 +200,8 @@ def test_wrong_variables_are_refused_in_a_sentence(ansible: Ansible, target: Tar
         "a": "benchmark_size has to be a number of bytes such as 500M or 10G, and 'much' is not.",
         "b": "benchmark_file_size has to be a number of bytes such as 500M or 10G, and '0' is not.",
         "c": "benchmark_tools can have encrypt, checksum, ssh, copy, fetch, synchronize, and not 'scp'.",
+        "d": "benchmark_folder has to be an absolute path, and 'there' is not.",
+        "e": "benchmark_local_folder has to be an absolute path, and 'here' is not.",
     }
     assert "Measure" not in done.output
 

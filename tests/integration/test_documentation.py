@@ -82,7 +82,7 @@ SETTINGS = [block for block in BLOCKS if block.language == "ini" and block.page 
 WALKED = [
     "docs/tutorial.md",
     "docs/backup.md",
-    *(f"docs/guide/{name}.md" for name in ("tape", "database", "many-hosts", "firewalls")),
+    *(f"docs/guide/{name}.md" for name in ("tape", "database", "many-hosts", "firewalls", "benchmark")),
 ]
 
 
@@ -427,7 +427,7 @@ class Walk:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert (done.returncode != 0) == fails, f"{words}\n{done.stdout}{done.stderr}"
@@ -451,6 +451,7 @@ HOSTS = {
     "docs/guide/database.md": {"db1": "", "db2": ""},
     "docs/guide/many-hosts.md": {"web1": "", "web2": "", "web3": "ansible_port=1"},
     "docs/guide/firewalls.md": {"web1": ""},
+    "docs/guide/benchmark.md": {"web1": ""},
 }
 
 
@@ -515,6 +516,10 @@ def test_the_guide_to_many_hosts(walk: Callable[[str], None], world: World) -> N
 
 def test_the_guide_to_firewalls(walk: Callable[[str], None], two_firewalls: None) -> None:
     walk("docs/guide/firewalls.md")
+
+
+def test_the_guide_to_measuring(walk: Callable[[str], None]) -> None:
+    walk("docs/guide/benchmark.md")
 
 
 #: They let in what belongs to a connection that is there, and logins.
@@ -605,15 +610,16 @@ def test_every_plugin_file_is_in_the_architecture() -> None:
     assert {name for name in files if name not in page} == set()
 
 
-def test_every_playbook_and_task_file_of_a_backup_is_in_the_architecture() -> None:
+def test_every_playbook_and_task_file_of_a_backup_or_a_benchmark_is_in_the_architecture() -> None:
     page = read("docs/architecture.md")
-    files = [*ROOT.glob("playbooks/*.yml"), *ROOT.glob("roles/backup/tasks/*.yml")]
+    patterns = ("playbooks/*.yml", "playbooks/tasks/**/*.yml", "roles/backup/tasks/*.yml")
+    files = [path for pattern in patterns for path in ROOT.glob(pattern)]
     assert [path.name for path in files if f"`{path.name}`" not in page] == []
 
 
 def test_every_file_in_the_architecture_exists() -> None:
     shown = set(re.findall(r"[\w/]*\w\.(?:py|yml)\b", read("docs/architecture.md")))
-    patterns = ("plugins/**/*.py", "roles/**/*.yml", "playbooks/*.yml")
+    patterns = ("plugins/**/*.py", "roles/**/*.yml", "playbooks/**/*.yml")
     files = [str(path.relative_to(ROOT)) for pattern in patterns for path in ROOT.glob(pattern)]
     assert {name for name in shown if not any(f"/{file}".endswith(f"/{name}") for file in files)} == set()
 
