@@ -24,7 +24,17 @@ MODULES = [
     *(
         f"_engine.{name}"
         for name in [
-            *["addresses", "command", "connector", "control", "counters", "crew", "data", "direction"],
+            *[
+                "addresses",
+                "command",
+                "congestion",
+                "connector",
+                "control",
+                "counters",
+                "crew",
+                "data",
+                "direction",
+            ],
             *["endpoint", "errors", "guard", "handshake", "interrupts", "listener", "loop", "meeting"],
             *["peer", "proving", "report", "scene", "specification", "stream", "text"],
         ]

@@ -27,7 +27,7 @@ LAYERS = [
     ],
     # I/O: one thing each
     [
-        *["loop", "counters", "data", "direction", "command", "file", "guard", "crew"],
+        *["loop", "counters", "congestion", "data", "direction", "command", "file", "guard", "crew"],
         *["addresses", "stream", "tls", "proving", "peer", "listener", "connector", "meeting", "pump"],
         *["stall", "login", "progress", "classic_connection", "classic_remote"],
     ],

@@ -20,6 +20,7 @@ import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from .addresses import Address, plain_address, socket_address
+from .congestion import do_not_pace
 from .handshake import ConnectorHandshake, Purpose, Side
 from .loop import WRITE, Loop, Timer
 from .proving import Proven, Proving
@@ -45,6 +46,7 @@ class Call(NamedTuple):
     purpose: Purpose
     on_proven: Callable[[Proven], None]
     wrap: Wrap
+    is_short: bool
 
     def handshake(self) -> ConnectorHandshake:
         return ConnectorHandshake(self.key, self.side, self.purpose)
@@ -52,7 +54,7 @@ class Call(NamedTuple):
 
 class Connector:
     """Connects to *candidates*, (address or name, port), for *purpose*, and hands each proven
-    connection to *on_proven*."""
+    connection to *on_proven*. *is_short* tells that the way is known to be, as `congestion` has it."""
 
     def __init__(
         self,
@@ -64,9 +66,10 @@ class Connector:
         purpose: Purpose,
         on_proven: Callable[[Proven], None],
         wrap: Wrap = plain,
+        is_short: bool = False,
     ) -> None:
         self._loop = loop
-        self._call = Call(key, side, purpose, on_proven, wrap)
+        self._call = Call(key, side, purpose, on_proven, wrap, is_short)
         self._names: List[_Name] = []
         self._candidates: List[_Candidate] = []
         for place, (host, port) in enumerate(candidates):
@@ -240,6 +243,8 @@ class _Candidate:
         family, sockaddr = socket_address(*self.attempt.address)
         sock = self._sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setblocking(False)
+        if self._call.is_short:
+            do_not_pace(sock)
         error = sock.connect_ex(sockaddr)
         if error not in (0, errno.EINPROGRESS):
             raise OSError(error, os.strerror(error))

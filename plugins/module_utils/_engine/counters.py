@@ -18,10 +18,14 @@ import termios
 from typing import NamedTuple, Optional
 
 _ACKED_OFFSET = 120  # tcpi_bytes_acked, then tcpi_bytes_received: Linux 4.1 and later
+_ROUND_TRIP_OFFSET = 148  # tcpi_min_rtt, in microseconds: Linux 4.9 and later
 _LAST_OFFSET = 52  # tcpi_last_data_recv, then tcpi_last_ack_recv, in milliseconds
 _LAST = struct.Struct("=II")
+_MICROSECONDS = struct.Struct("=I")
 _COUNTERS = struct.Struct("=QQ")
 _INFO_SIZE = 256
+
+_UNMEASURED = 0xFFFFFFFF
 
 _FIN_ARRIVED = frozenset((8, 9, 11, 6))  # CLOSE_WAIT, LAST_ACK, CLOSING, TIME_WAIT
 _CLOSING = frozenset((4, 9, 11))  # FIN_WAIT1, LAST_ACK, CLOSING
@@ -68,6 +72,17 @@ def seconds_of_silence(sock: socket.socket) -> Optional[float]:
     raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
     data, acknowledgement = _LAST.unpack_from(raw, _LAST_OFFSET)
     return float(min(data, acknowledgement)) / 1000
+
+
+def round_trip(sock: socket.socket) -> Optional[float]:
+    """The shortest so far, in seconds; None where it is not known."""
+    if not sys.platform.startswith("linux"):
+        return None
+    raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
+    if len(raw) < _ROUND_TRIP_OFFSET + _MICROSECONDS.size:
+        return None
+    (microseconds,) = _MICROSECONDS.unpack_from(raw, _ROUND_TRIP_OFFSET)
+    return None if microseconds == _UNMEASURED else microseconds / 1e6
 
 
 def unread_bytes(sock: socket.socket) -> int:

@@ -16,6 +16,7 @@ import socket
 from typing import Callable, Dict, Optional, Sequence
 
 from .addresses import socket_address
+from .congestion import do_not_pace, is_short
 from .handshake import ListenerHandshake, Side
 from .loop import READ, Loop
 from .proving import Proven, Proving
@@ -136,6 +137,9 @@ class Listener:
             if error.errno in _EXHAUSTED:
                 self._make_room()
             return
+        # Most likely it is the peer's control connection, and data connections come the same way.
+        if is_short(sock):
+            do_not_pace(self._sock)
         if len(self._unproven) >= MAX_UNPROVEN:
             self._drop_oldest()
         self._prove(sock)

@@ -14,6 +14,7 @@ import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, TypeVar
 
 from .addresses import Address
+from .congestion import is_short
 from .connector import Connector
 from .control import Message
 from .data import DataConnection
@@ -91,8 +92,9 @@ class Meeting:
         """The proven data connection of each direction, once this side *may_start*; from then on
         they are the caller's. Raises NoPathError after the timeout."""
         if peer.connection.is_connector:
+            is_short_way = is_short(peer.connection.sock)
             for direction in self._spec.directions:
-                self._connect([peer.connection.peer], Purpose(direction))
+                self._connect([peer.connection.peer], Purpose(direction), is_short_way)
         patience = LOCAL_PATIENCE if self._spec.side is Side.LOCAL else 0.0
         self._wait_for(
             lambda: len(self._data) == len(self._spec.directions) and may_start(),
@@ -166,7 +168,7 @@ class Meeting:
         if self._listener is not None:
             self._listener.close()
 
-    def _connect(self, candidates: Sequence[Address], purpose: Purpose) -> None:
+    def _connect(self, candidates: Sequence[Address], purpose: Purpose, is_short_way: bool = False) -> None:
         connector = Connector(
             self._loop,
             candidates,
@@ -175,6 +177,7 @@ class Meeting:
             purpose=purpose,
             on_proven=self._proven,
             wrap=self._wrap,
+            is_short=is_short_way,
         )
         self._connectors.append(connector)
 
