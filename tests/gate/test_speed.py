@@ -28,6 +28,7 @@ from harness.ansible import MODULE, Ansible
 from harness.bare_tcp import BARE_TCP
 from harness.network import Target
 from harness.sessions import ENGINE
+from harness.stamps import Stamps
 from harness.streams import copied_by_dd
 
 WRITER = ["dd", "if=/dev/zero", "bs=256k", "count=16384"]
@@ -47,7 +48,7 @@ def bare_tcp(ansible: Ansible, target: Target) -> float:
     A task, because Ansible's own waiting loop takes its share of a small machine.
     """
     reader = subprocess.Popen(
-        target.words(sys.executable, BARE_TCP, "listen", target.address, *READER),
+        target.words(sys.executable, BARE_TCP, "listen", target.address, "0", *READER),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
@@ -85,19 +86,14 @@ def test_direct_mode_is_as_fast_as_a_bare_socket(
 def test_an_empty_task_costs_little_more_than_command(
     ansible: Ansible, target: Target, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stamps = ansible.folder / "stamps"
-    ansible.environment.update(
-        ANSIBLE_CALLBACK_PLUGINS=str(Path(__file__).parent / "callback_plugins"),
-        ANSIBLE_CALLBACKS_ENABLED="stamps",
-        SOCKETPIPE_STAMPS=str(stamps),
-    )
+    stamps = Stamps(ansible)
     pair = [{"ansible.builtin.command": "/bin/true"}, {MODULE: {"input": "/bin/true", "remote": "/bin/true"}}]
     run = ansible.start({target.name: target.inventory()}, pair * 11)
     run.wait()
-    lines = [line.split() for line in stamps.read_text(encoding="utf-8").splitlines()]
-    assert len(lines) == 22, run.output
+    seconds = [stamp.seconds for stamp in stamps.read()]
+    assert len(seconds) == 22, run.output
     # The first of each kind also pays for the login and for packing the module.
-    command, ours = ([float(line[1]) for line in lines[start::2]][1:] for start in (0, 1))
+    command, ours = (seconds[start::2][1:] for start in (0, 1))
     ratio = median(ours) / median(command)
     with capsys.disabled():
         print(

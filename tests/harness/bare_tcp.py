@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The yardstick: a command's standard input or output is a bare TCP socket, and nothing else.
 
-bare_tcp.py listen ADDRESS COMMAND...         prints its port; COMMAND reads from the socket
-bare_tcp.py connect ADDRESS PORT COMMAND...   COMMAND writes to the socket
+bare_tcp.py listen ADDRESS PORT COMMAND...   prints the port, COMMAND reads from the socket
+bare_tcp.py connect ADDRESS PORT COMMAND...  COMMAND writes to the socket
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ BARE_TCP = __file__
 
 
 def main() -> None:
-    role, address, *words = sys.argv[1:]
+    role, host, port, *words = sys.argv[1:]
+    address = (host, int(port))
     if role == "listen":
-        listener = socket.create_server((address, 0))
+        listener = socket.create_server(address)
         print(listener.getsockname()[1], flush=True)
         connection, end = listener.accept()[0], 0
     else:
-        connection, end = socket.create_connection((address, int(words.pop(0)))), 1
+        connection, end = socket.create_connection(address), 1
     os.dup2(connection.fileno(), end)
     os.execvp(words[0], words)
 
