@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.results import Place, Results, Value
+from bench.findings import Place, Results, Value
 from bench.units import binary_size, decimal_size, plain, round_trip
 
 SIDES = {"local": "on the controller", "remote": "on the target"}

@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench import tables, units
 from bench.charts import charts
-from bench.results import Place, Results, Value, load
+from bench.findings import Place, Results, Value, load
 from bench.targets import TARGETS
 from bench.units import amount, rounded, rounded_against
 

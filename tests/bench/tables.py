@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from bench.results import Place, Results
+from bench.findings import Place, Results
 from bench.targets import TARGETS
 from bench.units import cell, rounded
 

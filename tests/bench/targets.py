@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.results import Place, Results, Value
+from bench.findings import Place, Results, Value
 from bench.units import amount, rounded_against
 
 

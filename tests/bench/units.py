@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
-from bench.results import COUNTS, TIMES, Measurement, Place, Results, Value
+from bench.findings import COUNTS, TIMES, Measurement, Place, Results, Value
 
 _DIGITS = 3
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from bench import report
 from bench.charts import charts
-from bench.results import Measurement, Peer, Place, Results, Value, load, parse
+from bench.findings import Measurement, Peer, Place, Results, Value, load, parse
 from bench.targets import TARGETS, Target
 from bench.units import amount, binary_size, cell, decimal_size, round_trip, rounded, rounded_against
 
