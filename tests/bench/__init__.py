@@ -1,0 +1,20 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How fast the collection is beside what a user would take instead: `make bench`.
+
+    __main__.py   which chapters, and where the results go
+    chapters.py   what is measured, and how often
+    streams.py    the ways from a command to a command, each started by a task of Ansible
+    transfers.py  the tasks that move files
+    crowds.py     many targets at once
+    rig.py        the machines, and a task on them with what it used up
+    accounts.py   processor time and memory of each side
+    delay.py      a second way to the target, as long as one likes
+    machine.py    what was measured on, and with which versions
+    results.py    the figures, to and from docs/benchmarks/results.json
+
+Everything runs on one machine: the controller is this process's network namespace, the target another
+one, at the end of a virtual cable (`harness.network`). All files are in memory. Peers take turns, in an
+order that is another one each round, and what else the machine does then meets all of them alike.
+"""
