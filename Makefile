@@ -6,6 +6,7 @@
 # make test    every check; as root, for it makes hosts out of network namespaces
 # make lint, make sanity, make unit, make integration, make faults: parts of make test
 # make gate    throughput and overhead: what must not get worse
+# make bench   the collection beside other tools, into docs/benchmarks: more than half an hour
 # make fuzz    the property tests with many more examples, for a few minutes
 # make matrix  the demo, sanity and what a version of ansible-core can change, for each one
 # make docs    the reference as a site, in .cache/site/html
@@ -20,9 +21,11 @@ EXAMPLES ?= 2000
 CORES ?= 2.16 2.19 2.21
 IMPORTER := .cache/importer
 AWX := .cache/awx
+POSIX := .cache/posix
+CHAPTERS ?=
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test lint sanity checks unit integration faults gate fuzz matrix docs release-check clean
+.PHONY: demo test lint sanity checks unit integration faults gate bench fuzz matrix docs release-check clean
 
 demo: $(VENV)/core
 	$(BIN)/ansible-playbook playbooks/demo.yml
@@ -62,6 +65,10 @@ fuzz: $(VENV)/tests
 
 gate: system-packages $(VENV)/tests
 	$(PYTEST) tests/gate
+
+bench: system-packages $(VENV)/bench $(POSIX)
+	tests/tools/bench-packages
+	PYTHONPATH=tests $(BIN)/python -m bench $(CHAPTERS)
 
 # What runs inside Ansible, and what Ansible does to a task. The engine is the same with all versions.
 PLUGIN_TESTS := bars local_endpoint local_files options output_file patience progress_lines rendezvous
@@ -104,6 +111,10 @@ $(VENV)/release: tests/release-requirements.txt $(VENV)/tests
 	$(BIN)/pip install --quiet -r tests/release-requirements.txt
 	touch $@
 
+$(VENV)/bench: tests/bench-requirements.txt $(VENV)/core
+	$(BIN)/pip install --quiet -r tests/bench-requirements.txt
+	touch $@
+
 # It does not go with the newest of what the other tools need.
 $(IMPORTER)/made: tests/importer-requirements.txt
 	tests/tools/make-venv $(PYTHON) $(IMPORTER)
@@ -111,8 +122,12 @@ $(IMPORTER)/made: tests/importer-requirements.txt
 	touch $@
 
 # The collection awx.awx, which playbooks/awx_setup.yml uses.
-$(AWX): tests/tools/awx-collection | $(VENV)/core
-	tests/tools/awx-collection $@
+$(AWX): tests/tools/pypi-collection | $(VENV)/core
+	tests/tools/pypi-collection awx.awx $@
+
+# The collection ansible.posix, whose synchronize `make bench` measures.
+$(POSIX): tests/tools/pypi-collection | $(VENV)/core
+	tests/tools/pypi-collection ansible.posix $@
 
 clean:
 	rm -rf $(VENV) .cache .ansible tests/output

@@ -115,6 +115,8 @@ class Rig:
             remote_tmp.mkdir()
             remote_tmp.chmod(0o1777)
         own = {"ansible_user": user, "ansible_remote_tmp": str(remote_tmp / "tmp")}
+        if user != "root":
+            own["ansible_python_interpreter"] = "/usr/bin/python3"  # others may not enter root's home
         return {host.name: host.inventory(**own, **variables)}
 
     def free_port(self) -> int:

@@ -37,6 +37,7 @@ NOT_RUN = {
     "make sanity": "it is another part of make test",
     "make unit": "it is another part of make test",
     "make faults": "it is another part of make test",
+    "make bench": "it takes half an hour; test_benchmark.py runs a part of it",
     "make gate": "it is another part of make test",
     "make bench": "it measures for 40 minutes, and writes what it found into the documentation",
     "make fuzz": "it is a part of make test, for longer",
