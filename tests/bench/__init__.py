@@ -4,13 +4,16 @@
 """How fast the collection is beside what a user would take instead: `make bench`.
 
     __main__.py   which chapters, and where the results go
-    chapters.py   what is measured, and how often
+    chapters.py   what there is to measure, and who takes part
+    stream_chapters.py, file_chapters.py, crowds.py, far.py
+                  streams, whole tasks, many targets at once, and one that is far away
+    scale.py      how much, and how often
+    turns.py      peers take turns, and their figures are kept
     streams.py    the ways from a command to a command, each started by a task of Ansible
-    transfers.py  the tasks that move files
-    crowds.py     many targets at once
+    transfers.py  Ansible's own ways to move files
     rig.py        the machines, and a task on them with what it used up
     accounts.py   processor time and memory of each side
-    delay.py      a second way to the target, as long as one likes
+    delay.py      the program that makes a network slow to answer
     machine.py    what was measured on, and with which versions
     results.py    the figures, to and from docs/benchmarks/results.json
 

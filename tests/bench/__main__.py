@@ -17,9 +17,10 @@ from pathlib import Path
 from harness.ansible import ROOT
 
 from bench import results
-from bench.chapters import CHAPTERS, FULL, QUICK, Bench, describe_peers
+from bench.chapters import CHAPTERS, describe_peers
 from bench.machine import describe_machine
 from bench.rig import make_rig
+from bench.scale import FULL, QUICK, Bench
 from bench.turns import Recorder
 
 FOLDER = ROOT / "docs" / "benchmarks"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,11 +80,12 @@ class Rig:
         self._stack = stack
         self._ports = itertools.count(_FIRST_PORT)
         self.accounts = self._make_accounts()
-        self.keys = Keys(self._make_folder("keys"))
-        self.target = Target(self._make_folder("target"), self.keys, etc_with_users())
+        self.keys = Keys(self.make_folder("keys"))
+        self._hosts: list[Host] = []
+        self.target = Target(self.make_folder("target"), self.keys, etc_with_users())
         stack.callback(self.target.close)
-        self.adopt(self.target)
-        self.ansible = Ansible(self._make_folder("ansible"), ANSIBLE_COLLECTIONS_PATH=_COLLECTIONS)
+        stack.enter_context(self.adopted(self.target))
+        self.ansible = Ansible(self.make_folder("ansible"), ANSIBLE_COLLECTIONS_PATH=_COLLECTIONS)
         if self.accounts:
             self.ansible.within = self.accounts["local"].words
         self.stamps = Stamps(self.ansible)
@@ -98,15 +100,24 @@ class Rig:
             accounts[side] = account
         return accounts
 
-    def _make_folder(self, name: str) -> Path:
+    def make_folder(self, name: str) -> Path:
         folder = self.folder / name
         folder.mkdir()
         return folder
 
-    def adopt(self, host: Host) -> None:
-        """What its sshd starts is accounted as the remote side."""
-        for pid in processes_in(host.network) if self.accounts else ():
+    def remove_folder(self, name: str) -> None:
+        shutil.rmtree(self.folder / name)
+
+    @contextmanager
+    def adopted(self, *hosts: Host) -> Iterator[None]:
+        """What the sshd of these starts is accounted as the remote side, and ends with its task."""
+        for pid in processes_in(*(host.network for host in hosts)) if self.accounts else ():
             self.accounts["remote"].add(pid)
+        self._hosts += hosts
+        try:
+            yield
+        finally:
+            self._hosts = [host for host in self._hosts if host not in hosts]
 
     def inventory(self, host: Host, user: str = "root", **variables: object) -> dict[str, dict[str, object]]:
         """*host*, for a playbook; what Ansible copies there stays in memory."""
@@ -168,25 +179,29 @@ class Rig:
         self, task: dict[str, Any], hosts: dict[str, dict[str, object]], bound: float
     ) -> tuple[Stamp, TaskResult | None]:
         """None for a task that took longer."""
-        here, there = set(processes_here()), set(self.target.processes())
+        before = set(self._processes())
         self.stamps.clear()
         run = self.ansible.start(hosts, [{"ansible.builtin.command": "/bin/true"}, task])
         try:
             in_time = _ends_within(run, bound + _AROUND)
         finally:
-            self._end(run, here, there)
+            self._end(run, before)
         result = _whole(run) if in_time else None
         return self.stamps.read()[-1], result
 
-    def _end(self, run: Run, here: set[int], there: set[int]) -> None:
+    def _processes(self) -> list[int]:
+        """On the controller, and on the hosts but for their sshd."""
+        there = [pid for host in self._hosts for pid in host.processes()]
+        return [*processes_here(), *there]
+
+    def _end(self, run: Run, before: set[int]) -> None:
         """If it still runs: with all that it has started on both sides, logins included."""
         if run.process.poll() is not None:
             return
         os.killpg(run.process.pid, signal.SIGKILL)
 
         def left() -> list[int]:
-            pids = [pid for pid in processes_here() if pid not in here]
-            pids += [pid for pid in self.target.processes() if pid not in there]
+            pids = [pid for pid in self._processes() if pid not in before]
             for pid in pids:
                 kill(pid)
             return pids
