@@ -36,6 +36,8 @@ def take_task(rig: Rig, peer: Peer, stream: Stream, bound: float, *, with_usage:
     figures = {"seconds": outcome.seconds}
     if with_usage:
         figures.update(usage_figures(outcome, stream.size))
+    if outcome.stopped is not None:  # nobody knows how much it has moved
+        figures = {name: value for name, value in figures.items() if not name.startswith("cpu")}
     return Taken(figures, outcome.seconds, outcome.stopped)
 
 

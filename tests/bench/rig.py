@@ -142,8 +142,7 @@ class Rig:
         receiver: Receiver | None = None,
     ) -> Outcome:
         """Run *task* on the target, or on other *hosts*, after an empty one: Ansible has logged in before.
-        The *receiver* listens before, and has its time to end.
-        TaskFailedError if the task fails.
+        The *receiver* listens before, and has its time to end. TaskFailedError if the task fails.
         """
         meter = Meter(self.accounts)
         with meter.running(), self._receiving(receiver):
@@ -208,6 +207,9 @@ class Rig:
 
         run.process.wait()
         wait_until(lambda: not left(), "nothing of the task is left", 60)
+        # Nor what it had copied so far: that would be memory which others miss.
+        for folder in (*self.folder.glob("remote-*/tmp"), self.ansible.folder / "tmp"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _ends_within(run: Run, seconds: float) -> bool:
