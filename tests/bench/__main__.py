@@ -9,6 +9,7 @@ Measures all chapters, or those named, whose figures then take the place of earl
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from importlib.util import find_spec
@@ -27,6 +28,8 @@ FOLDER = ROOT / "docs" / "benchmarks"
 
 
 def main() -> int:
+    # What it has started does not outlive it, whether it is ended by hand or not.
+    signal.signal(signal.SIGTERM, lambda signum, _frame: sys.exit(128 + signum))
     arguments = parse(sys.argv[1:])
     chapters = arguments.chapters or list(CHAPTERS)
     path = arguments.folder / "results.json"

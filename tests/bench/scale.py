@@ -25,20 +25,20 @@ class Scale:
 
     stream: int = 4 * GIB
     slow_stream: int = GIB
-    stream_runs: int = 4
-    first_byte_runs: int = 3
+    stream_runs: int = 3
+    first_byte_runs: int = 2
     file: int = GIB
     file_runs: int = 3
     tree: int = 20_000
     tree_runs: int = 3
     empty_runs: int = 10
     sizes: Sequence[int] = (10**3, 10**6, 10**8, 10**9, 10**10, 2 * 10**10)
-    size_runs: int = 3
+    size_runs: int = 2
     crowds: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)
     window: float = 10.0
     blocks: Sequence[int] = tuple(4096 << 2 * power for power in range(6))
     block_stream: int = 2 * GIB
-    block_runs: int = 3
+    block_runs: int = 2
     #: Seconds, with the bytes of a stream.
     round_trips: Sequence[tuple[float, int]] = (
         *((0, 2 * GIB), (0.001, GIB), (0.01, GIB // 2), (0.05, GIB // 4), (0.1, GIB // 8)),

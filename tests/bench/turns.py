@@ -14,6 +14,8 @@ from bench.results import Results
 
 #: Seconds of a run after which no second one is made.
 PATIENCE = 60.0
+#: Seconds of a run that no warming makes shorter: it counts from the first one on, and two are enough.
+LONG, LONG_RUNS = 10.0, 2
 
 
 @dataclass
@@ -44,17 +46,19 @@ class Recorder:
     def take_turns(self, chapter: str, turns: Iterable[Turn], runs: int, warm: bool = True) -> None:
         """Each *runs* times, and once before if *warm*: a first run pays for memory that nobody has touched.
 
-        Who takes long, or fails, has no other turn.
+        Who takes long has fewer turns, and who fails has no other one.
         """
         waiting = list(turns)
+        kept = {id(turn): 0 for turn in waiting}
         for number in range(-1 if warm else 0, runs):
             random.Random(number).shuffle(waiting)
             for turn in list(waiting):
                 taken = self._measure(chapter, turn)
-                if taken is None or taken.seconds > PATIENCE:
-                    waiting.remove(turn)
-                if taken is not None and (number >= 0 or taken.seconds > PATIENCE):
+                if taken is not None and (number >= 0 or taken.seconds > LONG):
                     self.keep(chapter, turn, taken)
+                    kept[id(turn)] += 1
+                if taken is None or kept[id(turn)] >= _enough(taken.seconds, runs):
+                    waiting.remove(turn)
 
     def _measure(self, chapter: str, turn: Turn) -> Taken | None:
         try:
@@ -70,6 +74,13 @@ class Recorder:
             self._results.add(chapter, turn.peer, figure, value, x=turn.x, stopped=taken.stopped)
             end = f", stopped after {taken.stopped:g} s" if taken.stopped else ""
             print(f"{_name(chapter, turn)}: {figure} {value:.4g}{end}", flush=True)
+
+
+def _enough(seconds: float, runs: int) -> int:
+    """How many runs of that length are made, where *runs* of short ones are."""
+    if seconds > PATIENCE:
+        return 1
+    return min(runs, LONG_RUNS) if seconds > LONG else runs
 
 
 def _name(chapter: str, turn: Turn) -> str:

@@ -13,7 +13,7 @@ from bench.accounts import Sample, Usage, usage_of
 from bench.crowds import sent_by
 from bench.results import Measurement, OtherMachineError, Results, load
 from bench.streams import PEERS
-from bench.turns import PATIENCE, Recorder, Taken, Turn
+from bench.turns import LONG, PATIENCE, Recorder, Taken, Turn
 from harness.stamps import parse_stamps
 
 MACHINE = {
@@ -102,12 +102,13 @@ def test_peers_take_turns_and_the_first_one_does_not_count() -> None:
     assert runs_of(results) == {"a": 4, "b": 4, "c": 4}
 
 
-def test_who_takes_long_has_one_turn_and_it_counts() -> None:
+def test_who_takes_long_has_few_turns_and_all_count() -> None:
     results, peers = some_results(), Peers()
-    turns = [peers.turn("quick"), peers.turn("slow", seconds=PATIENCE + 1)]
-    Recorder(results).take_turns("file", turns, runs=2)
-    assert runs_of(results) == {"quick": 2, "slow": 1}
-    assert peers.taken.count("slow") == 1
+    seconds = {"quick": 1.0, "long": LONG + 1, "slow": PATIENCE + 1}
+    turns = [peers.turn(name, seconds=taken) for name, taken in seconds.items()]
+    Recorder(results).take_turns("file", turns, runs=4)
+    assert runs_of(results) == {"quick": 4, "long": 2, "slow": 1}
+    assert {name: peers.taken.count(name) for name in seconds} == {"quick": 5, "long": 2, "slow": 1}
 
 
 def test_who_fails_has_no_figure_and_is_named() -> None:
