@@ -19,7 +19,7 @@ from bench import delay
 from bench.rig import Rig
 
 _CONTROLLER_ADDRESS = "10.78.0.1"
-_ADDRESS = "10.78.0.2"
+ADDRESS = "10.78.0.2"
 #: Packets that wait for the program that takes them over.
 _QUEUE = "10000"
 
@@ -32,15 +32,23 @@ def far_target(rig: Rig, round_trip: float) -> Iterator[dict[str, Any]]:
         stack.callback(rig.remove_folder, "far")
         stack.callback(host.close)
         stack.enter_context(rig.adopted(host))
+        stack.enter_context(far_link(host, round_trip))
+        yield {"host": host, "address": ADDRESS, "here": _CONTROLLER_ADDRESS}
+
+
+@contextmanager
+def far_link(host: Node, round_trip: float) -> Iterator[None]:
+    """*host* is at `ADDRESS`, *round_trip* seconds from the controller and back."""
+    with ExitStack() as stack:
         devices = []
         for node, name, address in (
             (Controller(), "far", f"{_CONTROLLER_ADDRESS}/24"),
-            (host, "eth0", f"{_ADDRESS}/24"),
+            (host, "eth0", f"{ADDRESS}/24"),
         ):
             devices.append(_device(node, name, address))
             stack.callback(os.close, devices[-1])
         stack.enter_context(_carrying(round_trip / 2, devices))
-        yield {"host": host, "address": _ADDRESS, "here": _CONTROLLER_ADDRESS}
+        yield
 
 
 def _device(node: Node, name: str, address: str) -> int:

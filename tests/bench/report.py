@@ -32,14 +32,25 @@ ROW = "| [seconds for 1 GiB](docs/benchmarks.md) |"
 WIDTH = 100
 
 _STREAMERS = (
-    *["bare TCP", "socketpipe", "socketpipe, encrypt", "socketpipe, checksum", "C socketpipe"],
-    *["iperf3", "nc", "socat", "mbuffer", "ssh", "ssh aes128-gcm", "ssh -C", "ssh aes128-gcm -C"],
+    *["bare TCP", "bare TCP, reno", "socketpipe", "socketpipe, encrypt", "socketpipe, checksum"],
+    *[
+        "C socketpipe",
+        "iperf3",
+        "iperf3, reno",
+        "nc",
+        "socat",
+        "mbuffer",
+        "ssh",
+        "ssh aes128-gcm",
+        "ssh -C",
+        "ssh aes128-gcm -C",
+    ],
 )
 #: Who belongs in a chapter, where it may be missing.
 EXPECTED = {
     "stream": _STREAMERS,
-    "round trip": ("bare TCP", "socketpipe", "socketpipe, encrypt", "ssh", "nc"),
-    "block size": ("bare TCP", "socketpipe"),
+    "round trip": ("bare TCP", "bare TCP, reno", "socketpipe", "socketpipe, encrypt", "ssh", "nc"),
+    "block size": ("bare TCP", "bare TCP, reno", "socketpipe"),
     "hosts": ("socketpipe",),
     "file": ("socketpipe", "copy", "synchronize", "ssh"),
     "file, pull": ("socketpipe", "fetch", "fetch, become", "synchronize", "ssh"),

@@ -28,7 +28,7 @@ from harness.waiting import wait_until
 from bench.accounts import SIDES, Account, Meter, Usage, make_account
 
 #: Seconds after which a task is ended.
-BOUND = 300.0
+BOUND = 120.0
 #: Seconds that a playbook may take besides.
 _AROUND = 15.0
 #: The host of tasks that run a command line on the controller.

@@ -23,9 +23,9 @@ PEERS: dict[str, Peer] = {**STREAMS, **MODULES}
 class Scale:
     """How much is measured, and how often."""
 
-    stream: int = 4 * GIB
+    stream: int = 8 * GIB
     slow_stream: int = GIB
-    stream_runs: int = 3
+    stream_runs: int = 5
     first_byte_runs: int = 2
     file: int = GIB
     file_runs: int = 3
@@ -37,7 +37,7 @@ class Scale:
     crowds: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)
     window: float = 10.0
     blocks: Sequence[int] = tuple(4096 << 2 * power for power in range(6))
-    block_stream: int = 2 * GIB
+    block_stream: int = 4 * GIB
     block_runs: int = 2
     #: Seconds, with the bytes of a stream.
     round_trips: Sequence[tuple[float, int]] = (

@@ -19,7 +19,7 @@ from bench.turns import Taken, Turn
 
 #: Of a stream; its throughput would be of no interest.
 STREAM_BOUND = 120.0
-#: Less than a GB/s: a smaller stream tells as much.
+#: So slow that a smaller stream tells as much.
 SLOW = ("socketpipe, encrypt", "socketpipe, checksum", *(name for name in STREAMS if name.startswith("ssh")))
 
 
@@ -31,7 +31,7 @@ def measure_stream(bench: Bench) -> None:
         turns.append(Turn(peer.name, partial(take_stream, bench.rig, peer, stream)))
     bench.recorder.take_turns("stream", turns, scale.stream_runs)
     # It makes its data itself, and has no reader.
-    names = [name for name in STREAMS if name != "iperf3"]
+    names = [name for name in STREAMS if not name.startswith("iperf3")]
     first = [Turn(peer.name, partial(take_first_byte, bench.rig, peer)) for peer in bench.present(names)]
     bench.recorder.take_turns("stream", first, scale.first_byte_runs)
 
@@ -61,7 +61,7 @@ def measure_block_size(bench: Bench) -> None:
     turns = []
     for block in scale.blocks:
         stream = zeros(scale.block_stream, str(block))
-        for name in ("bare TCP", "socketpipe"):
+        for name in ("bare TCP", "bare TCP, reno", "socketpipe"):
             turns.append(Turn(name, partial(take_throughput, rig, PEERS[name], stream), block))
     bench.recorder.take_turns("block size", turns, scale.block_runs, warm=False)
 
@@ -83,7 +83,7 @@ def measure_round_trip(bench: Bench) -> None:
 
 def _measure_one_distance(bench: Bench, round_trip: float, size: int, place: Mapping[str, Any]) -> None:
     rig, runs = bench.rig, bench.scale.round_trip_runs
-    names = ["bare TCP", "socketpipe", "socketpipe, encrypt", "ssh", "nc"]
+    names = ["bare TCP", "bare TCP, reno", "socketpipe", "socketpipe, encrypt", "ssh", "nc"]
     stream = replace(zeros(size), **place)
     turns = [
         Turn(peer.name, partial(take_throughput, rig, peer, stream), round_trip)

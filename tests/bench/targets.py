@@ -84,7 +84,9 @@ _EMPTY = "seconds of a whole task without data"
 
 TARGETS = (
     Target("direct mode / bare TCP", _STREAM, _stream("socketpipe"), _stream("bare TCP"), 0.99),
+    Target("direct mode / bare TCP, reno", _STREAM, _stream("socketpipe"), _stream("bare TCP, reno"), 0.99),
     Target("direct mode / iperf3", _STREAM, _stream("socketpipe"), _stream("iperf3"), 0.95),
+    Target("direct mode / iperf3, reno", _STREAM, _stream("socketpipe"), _stream("iperf3, reno"), 0.95),
     Target("direct mode / ssh", _STREAM, _stream("socketpipe"), _stream("ssh"), 5),
     Target("encrypt / ssh", _STREAM, _stream("socketpipe, encrypt"), _stream("ssh"), 2),
     Target("synchronize / socketpipe", _PUSH, _file("synchronize"), _file("socketpipe"), 8),

@@ -55,7 +55,7 @@ def bare_tcp(ansible: Ansible, target: Target) -> float:
     with reader:
         assert reader.stdout is not None
         port = reader.stdout.readline().decode().strip()
-        words = [sys.executable, BARE_TCP, "connect", target.address, port, *WRITER]
+        words = [sys.executable, BARE_TCP, "connect", target.address, port, "-C", "reno", *WRITER]
         here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
         result = ansible.play({"here": here}, [{"ansible.builtin.command": {"argv": words}}])[-1]
     return gigabytes_per_second(result["stderr"])

@@ -5,6 +5,8 @@
 
 bare_tcp.py listen ADDRESS PORT COMMAND...   prints the port, COMMAND reads from the socket
 bare_tcp.py connect ADDRESS PORT COMMAND...  COMMAND writes to the socket
+
+`-C ALGORITHM` before COMMAND is for congestion control, as with iperf3; only who writes has a use for it.
 """
 
 from __future__ import annotations
@@ -20,12 +22,17 @@ BARE_TCP = __file__
 def main() -> None:
     role, host, port, *words = sys.argv[1:]
     address = (host, int(port))
+    algorithm = words[1] if words[0] == "-C" else None
     if role == "listen":
         listener = socket.create_server(address)
         print(listener.getsockname()[1], flush=True)
         connection, end = listener.accept()[0], 0
     else:
-        connection, end = socket.create_connection(address), 1
+        connection, end = socket.socket(), 1
+        if algorithm is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, algorithm.encode())
+            words = words[2:]
+        connection.connect(address)
     os.dup2(connection.fileno(), end)
     os.execvp(words[0], words)
 

@@ -39,7 +39,6 @@ NOT_RUN = {
     "make faults": "it is another part of make test",
     "make bench": "it takes half an hour; test_benchmark.py runs a part of it",
     "make gate": "it is another part of make test",
-    "make bench": "it measures for 40 minutes, and writes what it found into the documentation",
     "make fuzz": "it is a part of make test, for longer",
     "make matrix": "it runs this test's neighbours, with other versions",
     "make docs": "it is a part of make release-check",
