@@ -55,7 +55,7 @@ class Recorder:
             for turn in list(waiting):
                 taken = self._measure(chapter, turn)
                 if taken is not None and (number >= 0 or taken.seconds > LONG):
-                    self.keep(chapter, turn, taken)
+                    self.keep(chapter, turn.peer, taken, turn.x)
                     kept[id(turn)] += 1
                 if taken is None or kept[id(turn)] >= _enough(taken.seconds, runs):
                     waiting.remove(turn)
@@ -64,16 +64,16 @@ class Recorder:
         try:
             return turn.measure()
         except Exception as error:
-            failure = f"{_name(chapter, turn)}: {error or type(error).__name__}"
+            failure = f"{_name(chapter, turn.peer, turn.x)}: {error or type(error).__name__}"
             print(f"failed: {failure}", file=sys.stderr, flush=True)
             self.failures.append(failure)
             return None
 
-    def keep(self, chapter: str, turn: Turn, taken: Taken) -> None:
+    def keep(self, chapter: str, peer: str, taken: Taken, x: float | None = None) -> None:
         for figure, value in taken.figures.items():
-            self._results.add(chapter, turn.peer, figure, value, x=turn.x, stopped=taken.stopped)
+            self._results.add(chapter, peer, figure, value, x=x, stopped=taken.stopped)
             end = f", stopped after {taken.stopped:g} s" if taken.stopped else ""
-            print(f"{_name(chapter, turn)}: {figure} {value:.4g}{end}", flush=True)
+            print(f"{_name(chapter, peer, x)}: {figure} {value:.4g}{end}", flush=True)
 
 
 def _enough(seconds: float, runs: int) -> int:
@@ -83,5 +83,5 @@ def _enough(seconds: float, runs: int) -> int:
     return min(runs, LONG_RUNS) if seconds > LONG else runs
 
 
-def _name(chapter: str, turn: Turn) -> str:
-    return f"{chapter}, {turn.peer}" + ("" if turn.x is None else f", {turn.x:g}")
+def _name(chapter: str, peer: str, x: float | None) -> str:
+    return f"{chapter}, {peer}" + ("" if x is None else f", {x:g}")
