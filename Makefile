@@ -35,7 +35,7 @@ test: system-packages lint
 	$(MAKE) --jobs=2 sanity checks
 	$(MAKE) gate
 
-checks: system-packages $(VENV)/tests $(AWX)
+checks: system-packages $(VENV)/bench $(AWX)
 	$(PYTEST) -n $(WORKERS) tests/unit tests/integration tests/faults
 
 lint: $(VENV)/tests $(VENV)/release
@@ -54,7 +54,7 @@ sanity: $(VENV)/tests
 unit: $(VENV)/tests
 	$(PYTEST) -n $(WORKERS) tests/unit
 
-integration: system-packages $(VENV)/tests $(AWX)
+integration: system-packages $(VENV)/bench $(AWX)
 	$(PYTEST) -n $(WORKERS) tests/integration
 
 faults: system-packages $(VENV)/tests
@@ -111,7 +111,7 @@ $(VENV)/release: tests/release-requirements.txt $(VENV)/tests
 	$(BIN)/pip install --quiet -r tests/release-requirements.txt
 	touch $@
 
-$(VENV)/bench: tests/bench-requirements.txt $(VENV)/core
+$(VENV)/bench: tests/bench-requirements.txt $(VENV)/tests
 	$(BIN)/pip install --quiet -r tests/bench-requirements.txt
 	touch $@
 

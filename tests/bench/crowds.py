@@ -43,7 +43,7 @@ def take_crowd(rig: Rig, targets: Sequence[Target], window: float) -> Taken:
     """One play over all *targets*. Each gets data until *window* seconds have passed in which all did."""
     stop, script = rig.folder / "stop", rig.folder / "endless"
     stop.unlink(missing_ok=True)
-    writer = "dd if=/dev/zero bs=256k count=64 status=none"
+    writer = "dd if=/dev/zero bs=256k count=1024 status=none"
     script.write_text(f"while ! [ -e {stop} ]; do {writer} || exit; done\n", encoding="utf-8")
     task = {MODULE: {"input": f"sh {script}", "remote": "dd of=/dev/null bs=256k"}}
     hosts = {name: variables for one in targets for name, variables in rig.inventory(one).items()}

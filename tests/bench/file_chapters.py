@@ -72,6 +72,7 @@ def file_stream(source: Path, size: int, *, pull: bool = False) -> Stream:
 
 #: All whole tasks; nc and its like need somebody who starts the other end.
 FILE_PEERS = [
+    "no network",
     *("socketpipe", "socketpipe, encrypt", "socketpipe, checksum", "C socketpipe"),
     *(name for name in STREAMS if name.startswith("ssh")),
 ]
@@ -101,7 +102,7 @@ def measure_tree(bench: Bench) -> None:
     stream = Stream(f"tar cf - -C {source} .", f"tar xf - -C {dest}", size, source, dest)
     turns = [
         Turn(peer.name, partial(take_task, bench.rig, peer, stream, scale.bound))
-        for peer in bench.present(["socketpipe", "ssh", "ssh -C", "copy", "synchronize"])
+        for peer in bench.present(["no network", "socketpipe", "ssh", "ssh -C", "copy", "synchronize"])
     ]
     bench.recorder.take_turns("tree", turns, scale.tree_runs)
     bench.rig.remove_folder("tree")

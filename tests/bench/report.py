@@ -52,9 +52,9 @@ EXPECTED = {
     "round trip": ("bare TCP", "bare TCP, reno", "socketpipe", "socketpipe, encrypt", "ssh", "nc"),
     "block size": ("bare TCP", "bare TCP, reno", "socketpipe"),
     "hosts": ("socketpipe",),
-    "file": ("socketpipe", "copy", "synchronize", "ssh"),
-    "file, pull": ("socketpipe", "fetch", "fetch, become", "synchronize", "ssh"),
-    "tree": ("socketpipe", "copy", "synchronize", "ssh"),
+    "file": ("no network", "socketpipe", "copy", "synchronize", "ssh"),
+    "file, pull": ("no network", "socketpipe", "fetch", "fetch, become", "synchronize", "ssh"),
+    "tree": ("no network", "socketpipe", "copy", "synchronize", "ssh"),
     "size": ("socketpipe", "copy", "fetch", "synchronize", "ssh"),
     "empty": ("socketpipe", "command"),
 }

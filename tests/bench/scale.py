@@ -9,14 +9,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.rig import BOUND, Outcome, Rig
+from bench.streams import NO_NETWORK, Peer
 from bench.streams import PEERS as STREAMS
-from bench.streams import Peer
 from bench.transfers import MODULES
 from bench.turns import Recorder
 
 GB = 1e9
 GIB = 1 << 30
-PEERS: dict[str, Peer] = {**STREAMS, **MODULES}
+PEERS: dict[str, Peer] = {**STREAMS, **MODULES, NO_NETWORK.name: NO_NETWORK}
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Scale:
 
     stream: int = 8 * GIB
     slow_stream: int = GIB
-    stream_runs: int = 5
+    stream_runs: int = 3
     first_byte_runs: int = 2
     file: int = GIB
     file_runs: int = 3

@@ -177,6 +177,9 @@ def _through(name: str, needs: str, to: str, at: str) -> Script:
     return Script(name, needs, f"{{writer}} | {to}", f"{at} | {{reader}}")
 
 
+#: What a pipe between the same two commands would take, without any network: nothing can be faster.
+NO_NETWORK = Script("no network", send="{writer} | {reader}", fetch="{writer} | {reader}")
+
 PEERS: dict[str, Peer] = {
     peer.name: peer
     for peer in (

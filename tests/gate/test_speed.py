@@ -9,7 +9,6 @@ limit with room for a busy machine.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import secrets
@@ -18,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,14 +26,13 @@ import pytest
 from harness.ansible import MODULE, Ansible
 from harness.bare_tcp import BARE_TCP
 from harness.network import Target
-from harness.sessions import ENGINE
 from harness.stamps import Stamps
 from harness.streams import copied_by_dd
+from harness.timed import TimedEndpoint
 
 WRITER = ["dd", "if=/dev/zero", "bs=256k", "count=16384"]
 READER = ["dd", "of=/dev/null", "bs=256k"]
 RUNS = 5
-TIMED_ENDPOINT = str(Path(__file__).parent / "timed_endpoint.py")
 
 
 def gigabytes_per_second(dd_stderr: str) -> float:
@@ -101,43 +99,6 @@ def test_an_empty_task_costs_little_more_than_command(
         )
         print(f"ratio {ratio:.2f}")
     assert ratio <= 1.5
-
-
-class TimedEndpoint:
-    """One side of a session, started by *words*. It plays *command*, with its role, and inherits
-    *files*; by default the session is of `true` to `cat`."""
-
-    def __init__(
-        self,
-        words: list[str],
-        key: bytes,
-        command: dict[str, Any] | None = None,
-        files: Sequence[int] = (),
-        **spec: Any,
-    ) -> None:
-        own = ["true"] if spec["side"] == "local" else ["cat"]
-        role = "input" if spec["side"] == "local" else "remote"
-        spec["commands"] = [{"accept_rc": [0], **(command or {"role": role, "argv": own})}]
-        descriptor = spec.get("listener")
-        self._process = subprocess.Popen(
-            [*words, sys.executable, "-I", "-S", TIMED_ENDPOINT, str(ENGINE.parent)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=[*files, *([] if descriptor is None else [descriptor])],
-        )
-        defaults = {"directions": ["input"], "timeout": 10, "ports": [], "candidates": []}
-        self._order = json.dumps({"key": key.hex(), "spec": {**defaults, **spec}}).encode() + b"\n"
-
-    def begin(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(self._order)
-        self._process.stdin.flush()
-
-    def times(self) -> dict[str, float]:
-        """The time of each step, once it has ended."""
-        output = self._process.communicate()[0]
-        assert self._process.returncode == 0
-        return {line["step"]: line["time"] for line in map(json.loads, output.splitlines())}
 
 
 def seconds_to_start(target: Target, listen: str, delay: float) -> float:

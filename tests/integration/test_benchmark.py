@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.ansible import ROOT
+from harness.waiting import HANGS_AFTER
 
 
 def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -22,7 +23,7 @@ def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGS_AFTER,
         check=False,
     )
 
@@ -38,7 +39,7 @@ def figures_of(results: dict[str, Any]) -> set[tuple[str, str, str]]:
 def test_a_chapter_is_measured_and_joins_the_others(tmp_path: Path) -> None:
     done = bench(tmp_path, "--quick", "block size")
     assert done.returncode == 0, done.stderr
-    blocks = {("block size", peer, "throughput") for peer in ("bare TCP", "socketpipe")}
+    blocks = {("block size", peer, "throughput") for peer in ("bare TCP", "bare TCP, reno", "socketpipe")}
     assert figures_of(read(tmp_path)) == blocks
     done = bench(tmp_path, "--quick", "empty")
     assert done.returncode == 0, done.stderr
@@ -47,8 +48,11 @@ def test_a_chapter_is_measured_and_joins_the_others(tmp_path: Path) -> None:
     assert all(one["runs"] and min(one["runs"]) > 0 for one in results["measurements"])
     assert "empty, command: seconds" in done.stdout
     names = [peer["name"] for peer in results["peers"]]
-    assert names[:2] == ["bare TCP", "socketpipe"]
+    assert names[:3] == ["bare TCP", "bare TCP, reno", "socketpipe"]
     assert names[-1] == "command"
+    page = tmp_path.with_suffix(".md").read_text(encoding="utf-8")
+    assert "## An empty task" in page
+    assert (tmp_path / "block-size.svg").exists()
 
 
 def test_chapters_of_another_machine_are_not_mixed_with_new_ones(tmp_path: Path) -> None:
