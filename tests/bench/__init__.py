@@ -17,6 +17,16 @@
     machine.py    what was measured on, and with which versions
     results.py    the figures, to and from docs/benchmarks/results.json
 
+From these figures come docs/benchmarks.md, its plots and a row of the README: `python -m bench.report`.
+
+    report.py     writes them; benchmarks.md.j2 has the words
+    findings.py   questions to the figures, such as for a median
+    targets.py    which ratios are wanted
+    tables.py, charts.py
+                  what tables and plots show
+    plots.py      draws the plots
+    units.py      figures as text
+
 Everything runs on one machine: the controller is this process's network namespace, the target another
 one, at the end of a virtual cable (`harness.network`). All files are in memory. Peers take turns, in an
 order that is another one each round, and what else the machine does then meets all of them alike.

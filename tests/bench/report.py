@@ -144,9 +144,9 @@ def summary(results: Results) -> str:
 
 
 def _stream_sentence(results: Results) -> str:
-    ours, bare, ssh, encrypted = (
+    ours, bare, reno, ssh, encrypted = (
         results.value(Place("stream", peer, "throughput"))
-        for peer in ("socketpipe", "bare TCP", "ssh", "socketpipe, encrypt")
+        for peer in ("socketpipe", "bare TCP", "bare TCP, reno", "ssh", "socketpipe, encrypt")
     )
     if ours is None:
         return ""
@@ -155,6 +155,8 @@ def _stream_sentence(results: Results) -> str:
     )
     if bare is not None:
         words += f", {_times(100 * ours.number, bare)} % of a bare TCP connection"
+    if reno is not None:
+        words += f", {_times(100 * ours.number, reno)} % of one with Reno"
     if ssh is not None:
         words += f", {_times(ours.number, ssh)} times as much as ssh"
     if encrypted is not None:
@@ -167,10 +169,10 @@ def _times(number: float, other: Value) -> str:
 
 
 def _file_sentence(results: Results, chapter: str, verb: str) -> str:
-    """Ours first, then the others, from the fastest on."""
+    """Ours first, then what one would take instead, from the fastest on."""
     values = {
         peer: value
-        for peer in results.peers_of(chapter, figure="seconds")
+        for peer in ("socketpipe", *_INSTEAD)
         if (value := results.value(Place(chapter, peer, "seconds"))) is not None
     }
     ours = values.pop("socketpipe", None)
@@ -183,6 +185,9 @@ def _file_sentence(results: Results, chapter: str, verb: str) -> str:
     return f"A task that {verb} a file of 1 GiB took {amount('seconds', ours)}" + (
         f"; {', '.join(others)}." if others else "."
     )
+
+
+_INSTEAD = ("ssh", "copy", "fetch", "fetch, become", "synchronize")
 
 
 def _called(peer: str) -> str:

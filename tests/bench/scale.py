@@ -34,7 +34,7 @@ class Scale:
     empty_runs: int = 10
     sizes: Sequence[int] = (10**3, 10**6, 10**8, 10**9, 10**10, 2 * 10**10)
     size_runs: int = 2
-    crowds: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)
+    crowds: Sequence[int] = (1, 4, 16, 64)
     window: float = 10.0
     blocks: Sequence[int] = tuple(4096 << 2 * power for power in range(6))
     block_stream: int = 4 * GIB
