@@ -306,7 +306,7 @@ def row(text: str, *cells: str) -> list[str]:
 
 def test_the_page_begins_with_the_result(page: str) -> None:
     words = " ".join(page.partition("\n\n")[2].partition("\n\n")[0].split())
-    assert "moved 2.30 GB/s, 99.5 % of a bare TCP connection, 99.1 % of one with Reno, 7.41 times as " in words
+    assert "moved 2.30 GB/s, 99.5 % of a bare TCP connection, 99.1 % of one with Reno, 7.41 times" in words
     assert "with `encrypt` 930 MB/s." in words
     assert "1 GiB took 1.21 s; ssh 5.40 s, `synchronize` 9.90 s, `copy` 31.5 s." in words
     assert "`fetch` with become more than 300 s" in words
