@@ -76,8 +76,8 @@ def matches(folder: Optional[str], pattern: str) -> List[bytes]:
 
 
 def result_of_task(spec: Specification, reason: Optional[str], task: Dict[str, Any]) -> Result:
-    """What the action plugin makes of the view, where nobody waits for that. The target compiles every
-    file that is imported, for each task anew: few tasks need these."""
+    """What the action plugin makes of the view, where nobody waits for that. Few tasks need the imports,
+    and the target may have to compile them."""
     from ._engine.result import build_detached_result, skipped_result
 
     if reason:

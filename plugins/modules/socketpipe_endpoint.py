@@ -157,7 +157,8 @@ def main():
 
     result = answer(module.params)
     # The process ends now: nobody has to look for garbage in all that was imported.
-    gc.freeze()
+    if hasattr(gc, "freeze"):  # PyPy has not
+        gc.freeze()
     module.exit_json(**result)
 
 

@@ -19,27 +19,12 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._bytecode import BY
 
 _PACKAGE = "ansible_collections.dds.socketpipe.plugins.module_utils"
 #: What every remote endpoint imports; few import more.
-MODULES = [
-    "_remote_side",
-    *(
-        f"_engine.{name}"
-        for name in [
-            *[
-                "addresses",
-                "command",
-                "congestion",
-                "connector",
-                "control",
-                "counters",
-                "crew",
-                "data",
-                "direction",
-            ],
-            *["endpoint", "errors", "guard", "handshake", "interrupts", "listener", "loop", "meeting"],
-            *["peer", "proving", "report", "scene", "specification", "stream", "text"],
-        ]
-    ),
-]
+_ENGINE = """
+    addresses command congestion connector control counters crew data direction endpoint errors
+    guard handshake interrupts listener loop meeting peer proving report scene specification stream
+    text
+"""
+MODULES = ["_remote_side", *(f"_engine.{name}" for name in _ENGINE.split())]
 
 
 def compile_remote_side() -> dict[str, str]:

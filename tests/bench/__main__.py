@@ -12,12 +12,11 @@ import argparse
 import signal
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 from harness.ansible import ROOT
 
-from bench import results
+from bench import report, results
 from bench.chapters import CHAPTERS, describe_peers
 from bench.machine import describe_machine
 from bench.rig import make_rig
@@ -51,7 +50,7 @@ def main() -> int:
             CHAPTERS[chapter](bench)
             found.save(path)
             print(f"{chapter}: measured in {time.monotonic() - began:.0f} s", flush=True)
-    write_report(arguments.folder)
+    report.write(arguments.folder)
     for failure in recorder.failures:
         print(f"not measured: {failure}", file=sys.stderr)
     return 1 if recorder.failures else 0
@@ -70,13 +69,6 @@ def parse(words: list[str]) -> argparse.Namespace:
         parser.error("--quick needs a --folder: its figures say nothing")
     arguments.folder = arguments.folder or FOLDER
     return arguments
-
-
-def write_report(folder: Path) -> None:
-    if find_spec("bench.report") is not None:
-        from bench import report  # noqa: PLC0415
-
-        report.write(folder)
 
 
 if __name__ == "__main__":

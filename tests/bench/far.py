@@ -18,7 +18,7 @@ from harness.topology import Controller
 from bench import delay
 from bench.rig import Rig
 
-_CONTROLLER_ADDRESS = "10.78.0.1"
+CONTROLLER_ADDRESS = "10.78.0.1"
 ADDRESS = "10.78.0.2"
 #: Packets that wait for the program that takes them over.
 _QUEUE = "10000"
@@ -33,7 +33,7 @@ def far_target(rig: Rig, round_trip: float) -> Iterator[dict[str, Any]]:
         stack.callback(host.close)
         stack.enter_context(rig.adopted(host))
         stack.enter_context(far_link(host, round_trip))
-        yield {"host": host, "address": ADDRESS, "here": _CONTROLLER_ADDRESS}
+        yield {"host": host, "address": ADDRESS, "here": CONTROLLER_ADDRESS}
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def far_link(host: Node, round_trip: float) -> Iterator[None]:
     with ExitStack() as stack:
         devices = []
         for node, name, address in (
-            (Controller(), "far", f"{_CONTROLLER_ADDRESS}/24"),
+            (Controller(), "far", f"{CONTROLLER_ADDRESS}/24"),
             (host, "eth0", f"{ADDRESS}/24"),
         ):
             devices.append(_device(node, name, address))

@@ -22,7 +22,9 @@ BARE_TCP = __file__
 def main() -> None:
     role, host, port, *words = sys.argv[1:]
     address = (host, int(port))
-    algorithm = words[1] if words[0] == "-C" else None
+    algorithm = None
+    if words[0] == "-C":
+        algorithm, *words = words[1:]
     if role == "listen":
         listener = socket.create_server(address)
         print(listener.getsockname()[1], flush=True)
@@ -31,7 +33,6 @@ def main() -> None:
         connection, end = socket.socket(), 1
         if algorithm is not None:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, algorithm.encode())
-            words = words[2:]
         connection.connect(address)
     os.dup2(connection.fileno(), end)
     os.execvp(words[0], words)

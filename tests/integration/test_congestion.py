@@ -6,16 +6,19 @@ the system's choice stands."""
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 
 import pytest
-from bench.far import ADDRESS, far_link
-from harness.ansible import MODULE, Ansible
+from bench.far import ADDRESS, CONTROLLER_ADDRESS, far_link
+from harness.ansible import MODULE, Ansible, Run
 from harness.network import Host
 from harness.topology import Network
+from harness.waiting import wait_until
 
 PACED = "bbr"
+PORT = 50000
 ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
 
 
@@ -42,8 +45,16 @@ def host(network: Network) -> Host:
 
 def algorithms(ansible: Ansible, host: Host, address: str, listen: str) -> list[str]:
     """Of the connections that input and remote write to."""
-    task = {"input": show(1), "remote": show(1), "output": "cat", "listen": listen}
-    result = ansible.play({host.name: host.inventory(ansible_host=address)}, [{MODULE: task}])[-1]
+    return shown(start(ansible, host, address, listen=listen))
+
+
+def start(ansible: Ansible, host: Host, address: str, **options: object) -> Run:
+    task = {"input": show(1), "remote": show(1), "output": "cat", **options}
+    return ansible.start({host.name: host.inventory(ansible_host=address)}, [{MODULE: task}])
+
+
+def shown(run: Run) -> list[str]:
+    result = run.wait()[-1]
     assert result.kind == "ok", result
     return [result[role]["stderr"].strip() for role in ("input", "remote")]
 
@@ -58,3 +69,16 @@ def test_on_a_short_way_nobody_paces(ansible: Ansible, network: Network, host: H
 def test_on_a_long_way_the_choice_of_the_system_stands(ansible: Ansible, host: Host, listen: str) -> None:
     with far_link(host, round_trip=0.01):
         assert algorithms(ansible, host, ADDRESS, listen) == [PACED, PACED]
+
+
+def test_a_stranger_from_near_changes_nothing_for_a_peer_from_afar(
+    ansible: Ansible, host: Host, strangers: list[socket.socket]
+) -> None:
+    def connect() -> bool:
+        strangers.append(socket.socket())
+        return strangers[-1].connect_ex((CONTROLLER_ADDRESS, PORT)) == 0
+
+    with far_link(host, round_trip=0.01):
+        run = start(ansible, host, ADDRESS, listen="local", ports=str(PORT))
+        wait_until(connect, "the controller listens")
+        assert shown(run) == [PACED, PACED]

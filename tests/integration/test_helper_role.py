@@ -210,7 +210,7 @@ def test_an_interrupted_installation_is_completed(ansible: Ansible, prefix: Path
     obstacle = prefix / "lib" / "socketpipe" / "_engine" / "cli.py"
     obstacle.mkdir(parents=True)
     said = str(play(ansible, {"host": host}).last("host")["stderr"])
-    assert said.startswith("The engine cannot be put in place: [Errno 21] Is a directory: ")
+    assert said.startswith("The engine can not be put in place: [Errno 21] Is a directory: ")
     assert not (prefix / "bin" / "socketpipe").exists()
 
     obstacle.rmdir()

@@ -29,7 +29,10 @@ _NAME_SIZE = 16
 
 def is_short(sock: socket.socket) -> bool:
     """Whether the way of this connection is; False where that is not known."""
-    seconds = round_trip(sock)
+    try:
+        seconds = round_trip(sock)
+    except OSError:
+        return False
     return seconds is not None and seconds < SHORT
 
 

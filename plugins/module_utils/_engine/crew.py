@@ -16,8 +16,8 @@ from .specification import AnySpec, CommandSpec, FileSpec
 #: Seconds that commands have to notice that their connection broke, and to say so.
 NOTICE_GRACE = 2.0
 
-# The target compiles every file that is imported, for each task anew: what few sessions need is
-# imported where they do.
+# Whoever imports a file may have to compile it, for each task anew: what few sessions need is imported
+# where they do.
 if TYPE_CHECKING:
     from .file import File
 

@@ -55,8 +55,8 @@ _EARLY_END = "the data seemed to end before its end; does its writer send urgent
 #: Seconds that the peer has, after ``abort``, to break its reading ends before ours send RST.
 RESET_DELAY = 1.0
 
-# The target compiles every file that is imported, for each task anew: what few sessions need is
-# imported where they do.
+# Whoever imports a file may have to compile it, for each task anew: what few sessions need is imported
+# where they do.
 if TYPE_CHECKING:
     from .pump import PumpedReader
 

@@ -17,7 +17,7 @@ from typing import Callable, Dict, Optional, Sequence
 
 from .addresses import socket_address
 from .congestion import do_not_pace, is_short
-from .handshake import ListenerHandshake, Side
+from .handshake import ListenerHandshake, Purpose, Side
 from .loop import READ, Loop
 from .proving import Proven, Proving
 from .stream import Wrap, plain
@@ -137,9 +137,6 @@ class Listener:
             if error.errno in _EXHAUSTED:
                 self._make_room()
             return
-        # Most likely it is the peer's control connection, and data connections come the same way.
-        if is_short(sock):
-            do_not_pace(self._sock)
         if len(self._unproven) >= MAX_UNPROVEN:
             self._drop_oldest()
         self._prove(sock)
@@ -169,7 +166,11 @@ class Listener:
 
     def _proven(self, proving: Proving) -> None:
         del self._unproven[proving]
-        self._on_proven(proving.proven(is_connector=False, retry=lambda text: None))
+        proven = proving.proven(is_connector=False, retry=lambda text: None)
+        # Data connections come the same way, and have their algorithm from the listening socket.
+        if self._is_open and proven.handshake.purpose is Purpose.CONTROL and is_short(proven.sock):
+            do_not_pace(self._sock)
+        self._on_proven(proven)
 
     def _refused(self, proving: Proving, text: str) -> None:
         del self._unproven[proving]

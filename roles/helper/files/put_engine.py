@@ -34,16 +34,23 @@ def is_right(path: Path, content: bytes) -> bool:
 
 def write(path: Path, content: bytes) -> None:
     """At once, for whoever runs the program meanwhile."""
-    new = path.with_name("new")
+    new = path.with_name(f"{path.name}.new")
+    if new.is_symlink():
+        new.unlink()
     new.write_bytes(content)
     new.chmod(MODE)
     os.replace(new, path)
 
 
+def is_of(compiled: Path, names: List[str]) -> bool:
+    return f"{compiled.name.split('.')[0]}.py" in names
+
+
 def remove_others(engine: Path, names: List[str]) -> List[str]:
     """Removes what another version left there, and returns the names of its files."""
     others = [path for path in engine.iterdir() if not path.is_dir() and path.name not in names]
-    compiled = [path for path in engine.glob("__pycache__/*") if f"{path.name.split('.')[0]}.py" not in names]
+    cache = engine / "__pycache__"
+    compiled = [] if cache.is_symlink() else [path for path in cache.glob("*.pyc") if not is_of(path, names)]
     for path in others + compiled:
         path.unlink()
     return [path.name for path in others]
@@ -59,7 +66,7 @@ def put(library: Path) -> List[str]:
     # Whoever runs the program may not be allowed to write there what Python compiles. It tells an old
     # file by its size and its second, and both may be those of the new one.
     if not compileall.compile_dir(str(engine), quiet=1, force=bool(changed)):
-        sys.exit(f"Python cannot compile {engine}")
+        sys.exit(f"Python can not compile {engine}")
     return changed
 
 
@@ -68,4 +75,4 @@ if __name__ == "__main__":
     try:
         print("\n".join(put(Path(sys.argv[1]))))
     except OSError as error:
-        sys.exit(f"The engine cannot be put in place: {error}")
+        sys.exit(f"The engine can not be put in place: {error}")
