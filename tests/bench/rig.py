@@ -19,7 +19,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.ansible import ROOT, Ansible, Run, TaskResult
-from harness.network import Host, Keys, Target, enter_own_network, kill, processes_here, processes_in
+from harness.network import (
+    Host,
+    Keys,
+    Target,
+    enter_own_network,
+    is_master,
+    kill,
+    processes_here,
+    processes_in,
+)
 from harness.processes import wait_ended
 from harness.stamps import Stamp, Stamps
 from harness.users import etc_with_users
@@ -144,6 +153,7 @@ class Rig:
         """Run *task* on the target, or on other *hosts*, after an empty one: Ansible has logged in before.
         The *receiver* listens before, and has its time to end. TaskFailedError if the task fails.
         """
+        _log_out()
         meter = Meter(self.accounts)
         with meter.running(), self._receiving(receiver):
             stamp, result = self._play(task, hosts or self.inventory(self.target), bound)
@@ -225,3 +235,10 @@ def _whole(run: Run) -> TaskResult:
     if len(results) < 2 or results[-1].kind != "ok":
         raise TaskFailedError(results[-1].get("msg") if results else run.output)
     return results[-1]
+
+
+def _log_out() -> None:
+    """A login that another run has left open would be counted in some runs, and not in others."""
+    for pid, words in processes_here().items():
+        if is_master(words):
+            kill(pid)
