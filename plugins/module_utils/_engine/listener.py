@@ -17,7 +17,7 @@ from typing import Callable, Dict, Optional, Sequence
 
 from .addresses import socket_address
 from .congestion import do_not_pace, is_short
-from .handshake import ListenerHandshake, Purpose, Side
+from .handshake import ListenerHandshake, Side
 from .loop import READ, Loop
 from .proving import Proven, Proving
 from .stream import Wrap, plain
@@ -160,17 +160,20 @@ class Listener:
             ListenerHandshake(self._key, self._side),
             on_proven=self._proven,
             on_failed=self._refused,
+            on_verified=self._verified,
         )
         self._unproven[proving] = None
         proving.start()
 
     def _proven(self, proving: Proving) -> None:
         del self._unproven[proving]
-        proven = proving.proven(is_connector=False, retry=lambda text: None)
-        # Data connections come the same way, and have their algorithm from the listening socket.
-        if self._is_open and proven.handshake.purpose is Purpose.CONTROL and is_short(proven.sock):
+        self._on_proven(proving.proven(is_connector=False, retry=lambda text: None))
+
+    def _verified(self, sock: socket.socket) -> None:
+        """Data connections come the same way, as soon as the peer knows that it is proven, and have their
+        algorithm from the listening socket."""
+        if self._is_open and is_short(sock):
             do_not_pace(self._sock)
-        self._on_proven(proven)
 
     def _refused(self, proving: Proving, text: str) -> None:
         del self._unproven[proving]

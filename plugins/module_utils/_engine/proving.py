@@ -38,10 +38,10 @@ class Proven(NamedTuple):
 
 
 class Proving:
-    """Runs *handshake* on *stream*, and calls one of the two, once.
+    """Runs *handshake* on *stream*, and calls *on_proven* or *on_failed*, once.
 
-    *on_failed* gets a sentence about the other end; the socket is closed by then. It may be that it
-    `has_other_version`.
+    *on_verified* is called when the other end's proof was right, before it is told so. *on_failed* gets
+    a sentence about the other end; the socket is closed by then. It may be that it `has_other_version`.
     """
 
     def __init__(
@@ -52,7 +52,9 @@ class Proving:
         *,
         on_proven: Callable[[Proving], None],
         on_failed: Callable[[Proving, str], None],
+        on_verified: Callable[[socket.socket], None] = lambda sock: None,
     ) -> None:
+        self._on_verified = on_verified
         self.handshake = handshake
         self.has_other_version = False
         self._stream = stream
@@ -99,6 +101,8 @@ class Proving:
             if not data:
                 raise HandshakeError("it closed the connection during the handshake")
             self.handshake.receive(data)
+            if self.handshake.done:
+                self._on_verified(self._stream.sock)
             self._stream.send(self.handshake.take())
 
     def _watch_or_end(self) -> None:
