@@ -10,14 +10,14 @@ that processes share since a fork count once.
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
+from harness.cgroups import make_group, own_groups
 from harness.network import kill
 from harness.waiting import wait_until
 
@@ -82,15 +82,13 @@ def _end_all_of(folder: Path) -> list[str]:
 
 def make_account() -> Account | None:
     """None where control groups cannot be made."""
-    name = f"socketpipe-{secrets.token_hex(4)}"
-    own = dict(line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines())
-    hierarchy = {kind: path for kinds, path in own.items() for kind in kinds.split(",")}
-    return _make_v1(name, hierarchy) or _make_v2(name, hierarchy)
+    own = own_groups()
+    return _make_v1(own) or _make_v2(own)
 
 
-def _make_v1(name: str, hierarchy: dict[str, str]) -> Account | None:
-    cpu = _make_group("/sys/fs/cgroup/cpuacct", hierarchy.get("cpuacct"), name, "cpuacct.usage")
-    memory = _make_group("/sys/fs/cgroup/memory", hierarchy.get("memory"), name, "memory.stat")
+def _make_v1(own: dict[str, str]) -> Account | None:
+    cpu = make_group("/sys/fs/cgroup/cpuacct", own.get("cpuacct"), "cpuacct.usage")
+    memory = make_group("/sys/fs/cgroup/memory", own.get("memory"), "memory.stat")
     if cpu is None or memory is None:
         for folder in filter(None, (cpu, memory)):
             folder.rmdir()
@@ -100,27 +98,13 @@ def _make_v1(name: str, hierarchy: dict[str, str]) -> Account | None:
     )
 
 
-def _make_v2(name: str, hierarchy: dict[str, str]) -> Account | None:
-    folder = _make_group("/sys/fs/cgroup", hierarchy.get(""), name, "memory.stat")
+def _make_v2(own: dict[str, str]) -> Account | None:
+    folder = make_group("/sys/fs/cgroup", own.get(""), "memory.stat")
     if folder is None:
         return None
     return Account(
         [folder], Counters(folder / "cpu.stat", "usage_usec", 1e-6, folder / "memory.stat", "anon")
     )
-
-
-def _make_group(mount: str, own: str | None, name: str, needed: str) -> Path | None:
-    """In this process's own group, or in the nearest above it that may have groups with that file."""
-    for parent in [PurePosixPath(own), *PurePosixPath(own).parents] if own else []:
-        folder = Path(f"{mount}{parent}") / name
-        try:
-            folder.mkdir()
-        except OSError:
-            continue
-        if (folder / needed).exists():
-            return folder
-        folder.rmdir()
-    return None
 
 
 class Usage(NamedTuple):

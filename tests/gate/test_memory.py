@@ -5,15 +5,12 @@
 
 from __future__ import annotations
 
-import secrets
-import socket
 from typing import Any
 
 import pytest
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Side
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.identities import make_identities
 from harness.network import Target
-from harness.timed import TimedEndpoint
+from harness.timed import begin_session
 
 MEGABYTE = 1_000_000
 SIZES = (MEGABYTE, 4000 * MEGABYTE)
@@ -26,23 +23,10 @@ MODES: dict[str, dict[str, Any]] = {
 
 def peaks(target: Target, size: int, *, encrypt: bool = False, **options: Any) -> list[int]:
     """Of the local and the remote endpoint of a session that moves *size* bytes."""
-    key = secrets.token_bytes(32)
-    identities = make_identities() if encrypt else {}
     writer = ["dd", "if=/dev/zero", "bs=1M", f"count={size}", "iflag=count_bytes"]
     reader = ["dd", "of=/dev/null", "bs=1M"]
-    with socket.create_server((target.controller_address, 0)) as listener:
-        ends = [
-            TimedEndpoint(
-                [], key, {"role": "input", "argv": writer}, side="local", directions=["input"],
-                listener=listener.fileno(), identity=identities.get(Side.LOCAL), **options,
-            ),
-            TimedEndpoint(
-                target.words(), key, {"role": "remote", "argv": reader}, side="remote", directions=["input"],
-                candidates=[listener.getsockname()[:2]], identity=identities.get(Side.REMOTE), **options,
-            ),
-        ]  # fmt: skip
-    for end in ends:
-        end.begin()
+    identities = make_identities() if encrypt else None
+    ends = begin_session(target, {"role": "input", "argv": writer}, reader, identities, **options)
     return [end.memory() for end in ends]
 
 

@@ -28,7 +28,7 @@ from harness.bare_tcp import BARE_TCP
 from harness.network import Target
 from harness.stamps import Stamps
 from harness.streams import copied_by_dd
-from harness.timed import TimedEndpoint
+from harness.timed import TimedEndpoint, begin_session
 
 WRITER = ["dd", "if=/dev/zero", "bs=256k", "count=32768"]
 READER = ["dd", "of=/dev/null", "bs=256k"]
@@ -151,22 +151,7 @@ FILE_RUNS = 7
 
 def seconds_to_move(target: Target, local: dict[str, Any], remote: list[str]) -> float:
     """From when both sides' commands run to when both have all reports, fsync included."""
-    key = secrets.token_bytes(32)
-    files = [local["descriptor"]] if "descriptor" in local else []
-    with socket.create_server((target.controller_address, 0)) as listener:
-        ends = [
-            TimedEndpoint(
-                [], key, local, files, side="local",
-                directions=[local["role"]], listener=listener.fileno(),
-            ),
-            TimedEndpoint(
-                target.words(), key, {"role": "remote", "argv": remote}, side="remote",
-                directions=[local["role"]], candidates=[listener.getsockname()[:2]],
-            ),
-        ]  # fmt: skip
-    for end in ends:
-        end.begin()
-    times = [end.times() for end in ends]
+    times = [end.times() for end in begin_session(target, local, remote)]
     return times[0]["ended"] - max(one["started"] for one in times)
 
 

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-import secrets
 import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from harness.cgroups import make_group, own_groups
 from harness.waiting import wait_until
 
 LIMIT = 16 << 20
@@ -67,18 +67,10 @@ def small_memory() -> Iterator[SmallMemory | None]:
 
 
 def _make_group() -> Iterator[tuple[Path, str]]:
-    """In this process's own group, or in the nearest above it that may have such groups."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        _number, kind, own = line.split(":", 2)
-        mount, limit, events = _KINDS.get(kind, ("", "", ""))
-        for parent in [PurePosixPath(own), *PurePosixPath(own).parents] if mount else []:
-            folder = Path(f"{mount}{parent}") / f"socketpipe-{secrets.token_hex(4)}"
-            try:
-                folder.mkdir()
-            except OSError:
-                continue
-            if (folder / limit).exists():
-                (folder / limit).write_text(str(LIMIT))
-                yield folder, events
-                return
-            folder.rmdir()
+    own = own_groups()
+    for kind, (mount, limit, events) in _KINDS.items():
+        folder = make_group(mount, own.get(kind), limit)
+        if folder is not None:
+            (folder / limit).write_text(str(LIMIT))
+            yield folder, events
+            return

@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import json
+import secrets
+import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake import Side
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import Identity
 
+from harness.network import Target
 from harness.sessions import ENGINE
 
 TIMED_ENDPOINT = str(Path(__file__).parent / "timed_endpoint.py")
@@ -67,3 +71,31 @@ class TimedEndpoint:
         output = self._process.communicate()[0]
         assert self._process.returncode == 0
         return [json.loads(line) for line in output.splitlines()]
+
+
+def begin_session(
+    target: Target,
+    local: dict[str, Any],
+    remote: list[str],
+    identities: Mapping[Side, Identity] | None = None,
+    **options: Any,
+) -> list[TimedEndpoint]:
+    """The local and the remote endpoint of a session of *local*, a command or a file with its role, and the
+    command *remote*. The controller listens."""
+    key, own = secrets.token_bytes(32), identities or {}
+    files = [local["descriptor"]] if "descriptor" in local else []
+    options["directions"] = [local["role"]]
+    with socket.create_server((target.controller_address, 0)) as listener:
+        ends = [
+            TimedEndpoint(
+                [], key, local, files, own.get(Side.LOCAL), side="local",
+                listener=listener.fileno(), **options,
+            ),
+            TimedEndpoint(
+                target.words(), key, {"role": "remote", "argv": remote}, identity=own.get(Side.REMOTE),
+                side="remote", candidates=[listener.getsockname()[:2]], **options,
+            ),
+        ]  # fmt: skip
+    for end in ends:
+        end.begin()
+    return ends

@@ -56,9 +56,9 @@ class TcpInfo(NamedTuple):
 
 def tcp_info(sock: socket.socket) -> Optional[TcpInfo]:
     """None where the system has no TCP_INFO of Linux's layout."""
-    if not sys.platform.startswith("linux"):
+    raw = _raw_info(sock)
+    if raw is None:
         return None
-    raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
     if len(raw) < _ACKED_OFFSET + _COUNTERS.size:
         return TcpInfo(raw[0], None, None)
     acked, received = _COUNTERS.unpack_from(raw, _ACKED_OFFSET)
@@ -67,19 +67,17 @@ def tcp_info(sock: socket.socket) -> Optional[TcpInfo]:
 
 def seconds_of_silence(sock: socket.socket) -> Optional[float]:
     """Since the peer's last data or acknowledgement, which keepalive asks for where there is no data."""
-    if not sys.platform.startswith("linux"):
+    raw = _raw_info(sock)
+    if raw is None:
         return None
-    raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
     data, acknowledgement = _LAST.unpack_from(raw, _LAST_OFFSET)
     return float(min(data, acknowledgement)) / 1000
 
 
 def round_trip(sock: socket.socket) -> Optional[float]:
     """The shortest so far, in seconds; None where it is not known."""
-    if not sys.platform.startswith("linux"):
-        return None
-    raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
-    if len(raw) < _ROUND_TRIP_OFFSET + _MICROSECONDS.size:
+    raw = _raw_info(sock)
+    if raw is None or len(raw) < _ROUND_TRIP_OFFSET + _MICROSECONDS.size:
         return None
     (microseconds,) = _MICROSECONDS.unpack_from(raw, _ROUND_TRIP_OFFSET)
     return None if microseconds == _UNMEASURED else microseconds / 1e6
@@ -114,6 +112,13 @@ def taken_bytes(sock: socket.socket) -> Optional[int]:
         unread = unread_bytes(sock)
         if tcp_info(sock) == before:
             return before.received - unread - (1 if before.fin_arrived else 0)
+
+
+def _raw_info(sock: socket.socket) -> Optional[bytes]:
+    """None where the system has no TCP_INFO of Linux's layout."""
+    if not sys.platform.startswith("linux"):
+        return None
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
 
 
 def _queue_size(sock: socket.socket, request: int) -> int:
