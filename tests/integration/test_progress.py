@@ -89,7 +89,8 @@ def test_lines_tell_of_each_host_while_it_runs(
     assert all(found), told
     counts, percents, rates = zip(*(match.groups() for match in found if match), strict=True)
     for count, percent in zip(counts, percents, strict=True):
-        assert int(percent) == pytest.approx(float(count) * 1e6 / SIZE * 100, abs=1)
+        # Whole percents, rounded down from the bytes; the count that is shown has three digits of them.
+        assert -0.5 <= float(count) * 1e6 / SIZE * 100 - int(percent) <= 1.5
     assert sorted(map(float, rates))[len(rates) // 2] == pytest.approx(5.24, rel=0.1)
 
 
