@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +20,14 @@ from harness.network import Keys, Target, enter_own_network, leaving_nothing, ru
 from harness.terminal import Terminal
 from harness.topology import Network
 from harness.users import etc_with_users
+
+
+def pytest_configure() -> None:
+    """Signals that are ignored here, as those of a terminal are by nohup or in the background, would be
+    ignored by all that the tests start. A handler does not outlive exec, even one that does nothing."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(scope="session")
