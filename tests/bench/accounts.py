@@ -22,7 +22,7 @@ from harness.network import kill
 from harness.waiting import wait_until
 
 #: Seconds between two looks at the counters.
-INTERVAL = 0.02
+INTERVAL = 0.005
 SIDES = ("local", "remote")
 
 
