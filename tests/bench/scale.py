@@ -25,13 +25,13 @@ class Scale:
 
     stream: int = 8 * GIB
     slow_stream: int = GIB
-    stream_runs: int = 3
+    stream_runs: int = 9
     first_byte_runs: int = 2
     file: int = GIB
     file_runs: int = 3
     tree: int = 20_000
     tree_runs: int = 3
-    empty_runs: int = 10
+    empty_runs: int = 25
     sizes: Sequence[int] = (10**3, 10**6, 10**8, 10**9, 10**10, 2 * 10**10)
     size_runs: int = 2
     crowds: Sequence[int] = (1, 4, 16, 64)
