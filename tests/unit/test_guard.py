@@ -15,24 +15,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine import guard as guards
 from harness.processes import is_running
 from harness.sessions import ENGINE
 from harness.waiting import wait_until
 
 #: An endpoint as far as its guard is concerned: the guard, then two commands, then it does what
-#: it is told on standard input. The command that ignores SIGTERM says when it does so.
+#: it is told on standard input. The command that ignores SIGTERM says when it does so. The bystander was
+#: there before the guard, and was lent a connection; the guest is younger, in the bystander's group.
 ENDPOINT = """
-import json, os, socket, subprocess, sys, tempfile
+import json, os, socket, subprocess, sys, tempfile, time
 sys.path.insert(0, sys.argv[1])
 from _engine import guard as guards
 from _engine.guard import Guard
 guards.TERM_GRACE = float(sys.argv[2])
 connection, unknown = socket.socket(), socket.socket()
 secrets = [socket.socket(), tempfile.TemporaryFile(), *map(os.fdopen, os.pipe())]
+hold = {"args": ["sleep", "600"], "stdin": connection, "stdout": sys.stderr}
+bystander = subprocess.Popen(**hold, preexec_fn=os.setpgrp)
+with open(f"/proc/{bystander.pid}/stat") as file:
+    began = int(file.read().rpartition(")")[2].split()[19])
+while time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK") < began + 2: pass
 guard = Guard()
 guard.add_descriptor(connection.fileno())
 with open(f"/proc/self/task/{os.getpid()}/children") as file:
-    pids = {"guard": int(file.read())}
+    pids = {"guard": next(pid for pid in map(int, file.read().split()) if pid != bystander.pid)}
 scripts = {"command": "sleep 600 & sleep 600; :", "stubborn": "trap '' TERM; echo; sleep 600; :"}
 for name, script in scripts.items():
     stdout = subprocess.PIPE if name == "stubborn" else subprocess.DEVNULL
@@ -42,8 +49,9 @@ for name, script in scripts.items():
     pids[name] = command.pid
     if command.stdout: command.stdout.readline()
 for name, sock in {"stray": connection, "stranger": unknown}.items():
-    stray = subprocess.Popen(["sleep", "600"], stdin=sock, stdout=sys.stderr, start_new_session=True)
-    pids[name] = stray.pid
+    pids[name] = subprocess.Popen(**{**hold, "stdin": sock}, start_new_session=True).pid
+pids["guest"] = subprocess.Popen(**hold, preexec_fn=lambda: os.setpgid(0, bystander.pid)).pid
+pids["bystander"] = bystander.pid
 print(json.dumps(pids), flush=True)
 for line in sys.stdin:
     getattr(guard, line.strip())()
@@ -63,6 +71,7 @@ class Endpoint:
         self.guard, self.command, self.stubborn = (pids[name] for name in ("guard", "command", "stubborn"))
         #: They are in no group that the guard was told of; the stray holds a connection that it was.
         self.stray, self.stranger = pids["stray"], pids["stranger"]
+        self.bystander, self.guest = pids["bystander"], pids["guest"]
 
     def _read(self) -> str:
         assert self.process.stdout is not None
@@ -83,7 +92,7 @@ class Endpoint:
 
     def close(self) -> None:
         self.kill()
-        groups = (self.command, self.stubborn, self.stray, self.stranger)
+        groups = (self.command, self.stubborn, self.stray, self.stranger, self.bystander)
         for kill, pid in (*((os.killpg, group) for group in groups), (os.kill, self.guard)):
             try:
                 kill(pid, signal.SIGKILL)
@@ -137,6 +146,25 @@ def test_a_command_that_the_guard_was_not_told_of_in_time_is_found_by_its_connec
     wait_until(lambda: not is_running(endpoint.stray), "the end of the command")
     wait_until(lambda: not is_running(endpoint.guard), "the guard's own end")
     assert is_running(endpoint.stranger)
+
+
+def test_who_was_lent_a_connection_is_no_command(start: Start) -> None:
+    """A service may be given a command's descriptor: neither it nor who is in its group is ended for that."""
+    endpoint = start()
+    endpoint.kill()
+    wait_until(lambda: not is_running(endpoint.guard), "the guard's own end")
+    assert not is_running(endpoint.stray)
+    assert is_running(endpoint.bystander)
+    assert is_running(endpoint.guest)
+
+
+def test_no_signal_goes_to_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """kill(2) takes group 1 for all processes there are, and group 0 for the guard's own."""
+    signalled: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda group, signum: signalled.append(group))
+    monkeypatch.setattr(guards, "TERM_GRACE", 0.0)
+    guards._end_groups({0, 1, 2})
+    assert set(signalled) == {2}
 
 
 def test_while_the_endpoint_lives_who_holds_a_connection_is_left_alone(start: Start) -> None:

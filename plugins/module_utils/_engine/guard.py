@@ -8,8 +8,10 @@ its process groups. The guard holds nothing but one end of a pipe: end-of-file w
 last word means that the endpoint is gone.
 
 The endpoint tells of a command when it has started it. It may be killed between the two, so the
-guard also knows what is there for the commands alone, the session's sockets for example: then whoever
-holds one of these is a command.
+guard also knows what is there for the commands alone, the session's sockets for example. Who holds one
+of these need not be a command: a descriptor can be lent to another process, as `systemd-run --pipe` lends
+it to process 1. Commands and what they start are younger than the guard, and so are the leaders of
+their groups.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from typing import Iterator, List, NamedTuple, NoReturn, Optional, Set
 
 #: Seconds between SIGTERM and SIGKILL.
 TERM_GRACE = 5.0
+#: The place of the time since boot at which a process began, in /proc/PID/stat behind the name.
+_BEGAN = 19
 
 
 class Guard:
@@ -122,16 +126,32 @@ def _read(reader: int) -> _Told:
 
 
 def _groups_with(wanted: Set[str]) -> Iterator[int]:
-    """The groups of all processes that hold one of *wanted*, where /proc tells."""
+    """The groups of all commands that hold one of *wanted*, where /proc tells."""
     for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
         try:
-            if name.isdigit() and not wanted.isdisjoint(_descriptors(f"/proc/{name}/fd")):
-                yield os.getpgid(int(name))
+            if name.isdigit() and _is_young(name) and not wanted.isdisjoint(_descriptors(name)):
+                group = os.getpgid(int(name))
+                if not _is_running(group) or _is_young(str(group)):
+                    yield group
         except OSError:
             continue  # it has ended, or is another user's
 
 
-def _descriptors(folder: str) -> List[str]:
+def _is_running(pid: int) -> bool:
+    return os.path.exists(f"/proc/{pid}")
+
+
+def _is_young(pid: str) -> bool:
+    return _began(pid) >= _began("self")
+
+
+def _began(pid: str) -> int:
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[_BEGAN])
+
+
+def _descriptors(pid: str) -> List[str]:
+    folder = f"/proc/{pid}/fd"
     return [os.readlink(os.path.join(folder, name)) for name in os.listdir(folder)]
 
 
@@ -146,6 +166,9 @@ def _end_groups(groups: Set[int]) -> None:
 
 
 def _signal(group: int, signum: int) -> bool:
+    # Group 0 is the guard's own, as which one outside of a container is shown; for 1 the system takes all.
+    if group <= 1:
+        return False
     try:
         os.killpg(group, signum)
     except OSError:
