@@ -1,7 +1,7 @@
 # Copyright (c) 2026, dds.socketpipe contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A machine runs out of something: disk, memory, descriptors."""
+"""A machine runs out of something: disk, memory, threads, descriptors."""
 
 from __future__ import annotations
 
@@ -63,6 +63,33 @@ def test_a_command_is_killed_for_its_memory(hold: Hold, memory: SmallMemory) -> 
     assert memory.kills() >= 1
     assert verdict.culprit == "remote"
     assert "remote command 'remote' on there was ended by SIGKILL" in str(verdict.failure)
+
+
+# Threads
+
+#: From the moment of its first thread on an endpoint is a user who may have no more of anything.
+NO_THREAD = """
+import os, resource, threading
+start = threading.Thread.start
+def limited(thread):
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    os.setuid(64999)
+    start(thread)
+threading.Thread.start = limited
+"""
+
+
+@pytest.mark.parametrize("side", ["local", "remote"])
+def test_no_thread_is_to_be_had(sessions: Sessions, tmp_path: Path, side: str) -> None:
+    """As where a container may have only so many processes."""
+    gate = CommitGate(tmp_path)
+    commands = {"input": sh("head -c 3000000 /dev/zero"), "remote": ["cat"], "output": gate.argv}
+    session = sessions.start(dict(commands), before={side: NO_THREAD}, patience={"endpoint.ABORT_TIMEOUT": 2})
+    failure = str(session.wait_over(BOUND).verdict.failure)
+    assert failure.startswith(f"{side} endpoint on ")
+    assert "could not go on: it could not start a thread; is there a limit" in failure
+    assert not gate.whole.exists()
+    wait_until(lambda: not session.processes(), "nothing of the session is left")
 
 
 # Descriptors

@@ -1,14 +1,36 @@
 # Copyright (c) 2026, dds.socketpipe contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Users of a target besides root: op, who becomes another one with a password, and free, who needs none."""
+"""Users besides root: on a target op, who becomes another one with a password, and free, who needs none;
+here somebody."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
 from harness.network import run
 
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
 #: Of op.
 PASSWORD = "pass word"
+#: Who has no name, and nothing here is theirs.
+SOMEBODY = 12345
+
+
+@contextmanager
+def as_user(number: int) -> Iterator[None]:
+    """What this process does meanwhile, it does as that user."""
+    os.setegid(number)
+    os.seteuid(number)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
 
 
 def etc_with_users() -> dict[str, str]:

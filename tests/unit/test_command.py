@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.text import
 from harness.processes import children_of, is_running
 from harness.sockets import run_until
 from harness.streams import sh
+from harness.users import ROOT_ONLY, SOMEBODY, as_user
 from harness.waiting import wait_until
 
 EVERY_BYTE = bytes(range(256))
@@ -87,6 +89,31 @@ def test_a_missing_chdir_is_refused(folder: Path, chdir: str) -> None:
     with pytest.raises(CommandError) as refused:
         find_executable(spec("cat", chdir=folder / chdir))
     assert str(refused.value) == f"there is no directory '{folder / chdir}' to change to"
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("chdir", ["private", "private/inner"])
+def test_a_chdir_that_others_may_not_enter_is_told_in_the_words_of_the_system(chdir: str) -> None:
+    """Not that it is not there, and nothing of the command."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "private" / "inner").mkdir(parents=True)
+        (folder / "private").chmod(0o700)
+        with as_user(SOMEBODY), pytest.raises(CommandError) as refused:
+            find_executable(spec("cat", chdir=folder / chdir))
+    assert str(refused.value) == f"could not change to '{folder / chdir}': Permission denied"
+
+
+def test_a_missing_interpreter_is_not_taken_for_a_missing_script(loop: Loop, folder: Path) -> None:
+    script = folder / "script"
+    script.write_text("#!/no/such/interpreter\n")
+    script.chmod(0o755)
+    find_executable(spec(str(script)))
+    with pytest.raises(CommandError) as refused:
+        Command(spec(str(script)), loop, stdin=None, stdout=None, on_exit=lambda: None)
+    said = "could not be started: No such file or directory; is the interpreter there that it names?"
+    assert str(refused.value) == f"'{script}' {said}"
 
 
 def test_a_relative_path_is_relative_to_chdir_and_so_is_a_relative_folder_in_path(
@@ -339,6 +366,13 @@ def test_a_command_that_vanished_meanwhile_is_a_command_error(
     with pytest.raises(CommandError) as refused:
         runner.start(str(path))
     assert str(refused.value) == f"'{path}' {words}"
+
+
+def test_a_folder_that_vanished_meanwhile_is_not_blamed_on_the_command(loop: Loop, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    with pytest.raises(CommandError) as refused:
+        Command(spec("cat", chdir=nowhere), loop, stdin=None, stdout=None, on_exit=lambda: None)
+    assert str(refused.value) == f"could not change to '{nowhere}': No such file or directory"
 
 
 @pytest.mark.parametrize(

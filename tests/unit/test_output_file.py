@@ -12,7 +12,6 @@ import stat
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,10 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._output_file import
     OutputFile,
     parse_attributes,
 )
+from harness.users import ROOT_ONLY, SOMEBODY, as_user
 
-ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
 NOTHING = {"mode": None, "owner": None, "group": None, "backup": False}
 NOBODY = 65534
-SOMEBODY = 12345
 ACCESS_LIST = "system.posix_acl_access"
 #: Version 2: the owner rw, user NOBODY rw, the group nothing, the mask rw, others nothing.
 NOBODY_MAY_WRITE = struct.pack(
@@ -61,17 +59,6 @@ def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         os.chmod(name, 0o755)
         yield Path(name)
-
-
-@contextmanager
-def as_user(number: int) -> Iterator[None]:
-    os.setegid(number)
-    os.seteuid(number)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
 
 
 def write(path: Path | bytes, content: bytes = b"new", attributes: Attributes | None = None) -> bytes | None:

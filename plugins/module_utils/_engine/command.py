@@ -9,14 +9,14 @@ can ask a question at night, and it can be ended together with all that it start
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
-import threading
 from typing import IO, Any, Callable, Dict, List, NamedTuple, Optional
 
 from .errors import CommandError
-from .loop import READ, Loop
+from .loop import READ, Loop, in_thread
 from .specification import CommandSpec
 from .text import printable, to_bytes, to_text
 
@@ -34,8 +34,8 @@ _OPENERS = {"input": '{ exec "$@"; } <"$0" || exit 127', "output": '{ exec "$@";
 
 def find_executable(spec: CommandSpec) -> None:
     """Raise CommandError unless *spec* can be started, as far as can be known before."""
-    if spec.chdir is not None and not os.path.isdir(to_bytes(spec.chdir)):
-        raise CommandError(spec.role, f"there is no directory '{printable(spec.chdir)}' to change to")
+    if spec.chdir is not None:
+        _find_directory(spec.role, spec.chdir)
     name = spec.argv[0]
     if "/" in name:
         found = os.path.join(to_bytes(spec.chdir or "."), to_bytes(name))
@@ -46,6 +46,15 @@ def find_executable(spec: CommandSpec) -> None:
     elif not _search_path(name, spec.chdir):
         path = os.environ.get("PATH", os.defpath)
         raise CommandError(spec.role, f"no executable '{printable(name)}' was found in PATH ({path})")
+
+
+def _find_directory(role: str, path: str) -> None:
+    try:
+        os.stat(os.path.join(to_bytes(path), b"."))
+    except (FileNotFoundError, NotADirectoryError):
+        raise CommandError(role, f"there is no directory '{printable(path)}' to change to") from None
+    except OSError as error:
+        raise CommandError(role, f"could not change to '{printable(path)}': {error.strerror}") from None
 
 
 def _search_path(name: str, chdir: Optional[str]) -> bool:
@@ -63,6 +72,22 @@ def _words(spec: CommandSpec) -> List[bytes]:
     if isinstance(spec.file, str):
         words = ["/bin/sh", "-c", _OPENERS[spec.role], spec.file, *words]
     return [to_bytes(word) for word in words]
+
+
+def _not_started(spec: CommandSpec, error: OSError) -> str:
+    """It was found before, and for an interpreter that is missing the system says what it says of a file."""
+    if spec.chdir is not None and error.filename == to_bytes(spec.chdir):
+        return f"could not change to '{printable(spec.chdir)}': {error.strerror}"
+    hint = "; is the interpreter there that it names?" if _is_still_there(spec, error) else ""
+    return f"'{printable(spec.argv[0])}' could not be started: {error.strerror}{hint}"
+
+
+def _is_still_there(spec: CommandSpec, error: OSError) -> bool:
+    try:
+        find_executable(spec)
+    except CommandError:
+        return False
+    return error.errno == errno.ENOENT
 
 
 class Surroundings(NamedTuple):
@@ -163,14 +188,12 @@ class Command:
                 start_new_session=around.own_session,
             )
         except OSError as error:
-            raise CommandError(
-                spec.role, f"'{printable(spec.argv[0])}' could not be started: {error.strerror}"
-            ) from None
+            raise CommandError(spec.role, _not_started(spec, error)) from None
 
     def watch(self) -> None:
         """Begin to wait for its end, with a thread: to be called when no process is to be
         started any more, for threads and fork do not go together well."""
-        threading.Thread(target=self._await_exit, daemon=True).start()
+        in_thread(self._await_exit)
 
     def _await_exit(self) -> None:
         # The process stays a zombie until `let_go`, so its number is not given to

@@ -15,14 +15,14 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import threading
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from .addresses import Address, plain_address, socket_address
 from .congestion import do_not_pace
+from .errors import ResourceError
 from .handshake import ConnectorHandshake, Purpose, Side
-from .loop import WRITE, Loop, Timer
+from .loop import WRITE, Loop, Timer, in_thread
 from .proving import Proven, Proving
 from .stream import Wrap, plain
 
@@ -168,7 +168,10 @@ class _Name:
 
     def _look_up(self) -> None:
         self.attempt.begin("the name was not resolved in time")
-        threading.Thread(target=self._ask, daemon=True).start()
+        try:
+            in_thread(self._ask)
+        except ResourceError as error:
+            self._answered([], str(error))
 
     def _ask(self) -> None:
         """In the thread."""

@@ -20,12 +20,11 @@ import fcntl
 import os
 import select
 import sys
-import threading
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from .command import SIGPIPE_STATUS
 from .errors import CommandError
-from .loop import Loop
+from .loop import Loop, in_thread
 from .specification import ERROR_STATUS, FileSpec, Specification
 from .text import to_bytes
 
@@ -72,7 +71,7 @@ class File:
 
     def watch(self) -> None:
         """Begin. Not before every process is started: threads and fork do not go together well."""
-        threading.Thread(target=self._move, daemon=True).start()
+        in_thread(self._move)
 
     def _move(self) -> None:
         rc, words = self._try_to_move()

@@ -15,10 +15,11 @@ import heapq
 import itertools
 import os
 import select
+import threading
 import time
 from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple, TypeVar
 
-from .errors import SessionError
+from .errors import ResourceError, SessionError
 
 READ = select.POLLIN
 WRITE = select.POLLOUT
@@ -41,6 +42,16 @@ def has_error(events: int) -> bool:
 def was_reset(events: int) -> bool:
     """Whether *events*, as given to a handler, show more than an orderly end."""
     return bool(events & _BROKEN)
+
+
+def in_thread(action: Callable[[], None]) -> None:
+    """Run *action* beside the loop. Raises ResourceError where the system gives no thread."""
+    try:
+        threading.Thread(target=action, daemon=True).start()
+    except RuntimeError:
+        raise ResourceError(
+            "it could not start a thread; is there a limit of processes (pids, nproc)?"
+        ) from None
 
 
 class Timer:
