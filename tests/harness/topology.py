@@ -112,6 +112,12 @@ class Link:
     def mend(self) -> None:
         self._set_last("up")
 
+    def slow(self, rate: str) -> None:
+        """Let the first node send no faster than *rate*, such as ``256kbit``."""
+        node, interface = next(iter(self._ends.items()))
+        limit = ["tbf", "rate", rate, "burst", "4k", "latency", "200ms"]
+        node.run("tc", "qdisc", "replace", "dev", interface.name, "root", *limit)
+
     def _set_last(self, state: str) -> None:
         node, interface = list(self._ends.items())[-1]
         node.run("ip", "link", "set", interface.name, state)

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +17,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake i
 from harness import by_hand
 from harness.by_hand import Played, Stage, report_by_hand
 from harness.processes import is_running
-from harness.sessions import Words
+from harness.sessions import EndpointProcess, Words
 from harness.sockets import TIMEOUT, read_to_the_end, reset
 from harness.streams import sh
 
@@ -75,6 +78,35 @@ def test_a_forged_message_ends_the_session(stage: Stage, side: str) -> None:
     frame[-1] ^= 1
     played.control.sock.sendall(frame)
     assert played.reason()["kind"] == "protocol"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [lambda process: process.process.send_signal(signal.SIGTERM), EndpointProcess.let_go],
+    ids=["a signal", "its caller's end"],
+)
+@SIDES
+def test_a_peer_that_never_stops_sending_does_not_make_an_endpoint_deaf(
+    stage: Stage, side: str, end: Callable[[EndpointProcess], None]
+) -> None:
+    """Heartbeats may come as often as they like, and be long."""
+    played = stage.meet(side, FILTER, "local", patience={"endpoint.ABORT_TIMEOUT": 1.0})
+    is_over = threading.Event()
+
+    def flood() -> None:
+        with contextlib.suppress(OSError):  # the endpoint has gone
+            while not is_over.is_set():
+                played.control.say("heartbeat", padding=[0] * 300_000)
+
+    played.control.sock.settimeout(None)
+    flooding = threading.Thread(target=flood)
+    flooding.start()
+    try:
+        end(played.endpoint)
+        assert played.reason()["kind"] in ("interrupted", "abandoned")
+    finally:
+        is_over.set()
+        flooding.join()
 
 
 # A peer that goes away

@@ -88,6 +88,11 @@ def unread_bytes(sock: socket.socket) -> int:
     return _queue_size(sock, termios.FIONREAD)
 
 
+def unacknowledged_bytes(sock: socket.socket) -> int:
+    """How many bytes were written that the other machine has not acknowledged."""
+    return _queue_size(sock, termios.TIOCOUTQ)
+
+
 def written_bytes(sock: socket.socket) -> Optional[int]:
     """The raw count of bytes ever written to *sock*: acknowledged, or on their way.
 
@@ -98,7 +103,7 @@ def written_bytes(sock: socket.socket) -> Optional[int]:
         before = tcp_info(sock)
         if before is None or before.acked is None:
             return None
-        unacknowledged = _queue_size(sock, termios.TIOCOUTQ)
+        unacknowledged = unacknowledged_bytes(sock)
         if tcp_info(sock) == before:
             return before.acked + unacknowledged
 

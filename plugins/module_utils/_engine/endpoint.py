@@ -44,8 +44,11 @@ from .specification import READER, WRITER, CommandSpec, Specification
 ABORT_TIMEOUT = 12.0
 #: Seconds that a reset data connection may be ahead of the peer's word about it.
 NETWORK_GRACE = 2.0
-#: Seconds to wait, after both reports are known, for the peer to say nothing more.
+#: Seconds to wait, after both reports are known, for the peer to say nothing more, or to have taken more
+#: of what it was told.
 ENDING_TIMEOUT = 3.0
+#: Bytes per second of the slowest way on which a peer is given that time again.
+SLOWEST = 1000
 #: Round trips that a preflight measures.
 PROBES = 5
 #: Characters of a digest: twice those of the longest hash there is.
@@ -205,8 +208,24 @@ class Endpoint:
         ended: List[bool] = []
         if self._peer is not None:
             self._peer.end(lambda: ended.append(True))
-        self.loop.after(ENDING_TIMEOUT, lambda: ended.append(False))
+        self._give_time(lambda: ended.append(False))
         self.loop.run_until(lambda: ended)
+
+    def _give_time(self, on_over: Callable[[], None]) -> None:
+        """Call *on_over* when the peer has had its time. On a slow way a report takes longer than that."""
+        before = self._unsent()
+
+        def look() -> None:
+            taken = before - self._unsent()
+            if taken and taken >= min(before, SLOWEST * ENDING_TIMEOUT):
+                self._give_time(on_over)
+            else:
+                on_over()
+
+        self.loop.after(ENDING_TIMEOUT, look)
+
+    def _unsent(self) -> int:
+        return 0 if self._peer is None else self._peer.unsent()
 
     # Directions
 

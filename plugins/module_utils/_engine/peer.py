@@ -10,6 +10,7 @@ import time
 from typing import Any, Callable, Dict
 
 from .control import ControlReader, ControlWriter, Message
+from .counters import unacknowledged_bytes
 from .errors import IntegrityError, PeerLostError, ProtocolError, SessionError
 from .loop import READ, WRITE, Loop
 from .proving import Proven
@@ -60,7 +61,7 @@ class Peer:
         }
         self._watch()
         if self._stream.has_arrived:
-            loop.call_soon(lambda: self._step(READ))
+            loop.call_soon(self._go_on)
 
     def send(self, type: str, **fields: Any) -> None:
         if not self.is_open:
@@ -80,6 +81,10 @@ class Peer:
             self._attempt(self._stream.finish)
         else:
             on_ended()
+
+    def unsent(self) -> int:
+        """How many bytes its machine has not acknowledged yet."""
+        return self._stream.unsent + unacknowledged_bytes(self._stream.sock) if self.is_open else 0
 
     def close(self) -> None:
         if self.is_open:
@@ -107,16 +112,21 @@ class Peer:
             self._watch()
 
     def _receive(self) -> None:
-        while self.is_open and not self._has_ended:
-            data = self._stream.receive(_CHUNK)
-            if data is None:
-                return
-            if data:
-                self._hear(data)
-            else:
-                self._has_ended = True
-                # In the next round: what it said before may have made this a good end.
-                self._loop.call_soon(lambda: self._lose(PeerLostError(_CLOSED)))
+        """One chunk: whoever sends without end keeps nobody else from having a turn."""
+        data = None if self._has_ended else self._stream.receive(_CHUNK)
+        if data:
+            self._hear(data)
+            if self._stream.has_arrived:
+                self._loop.call_soon(self._go_on)
+        elif data is not None:
+            self._has_ended = True
+            # In the next round: what it said before may have made this a good end.
+            self._loop.call_soon(lambda: self._lose(PeerLostError(_CLOSED)))
+
+    def _go_on(self) -> None:
+        """Poll does not tell of what the stream has taken from its socket already."""
+        if self.is_open:
+            self._step(READ)
 
     def _hear(self, data: bytes) -> None:
         self._heard = time.monotonic()

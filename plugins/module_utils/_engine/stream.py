@@ -24,8 +24,13 @@ class Stream:
         self._is_finished = False
 
     @property
+    def unsent(self) -> int:
+        """How many bytes wait until `flush`."""
+        return len(self._unsent)
+
+    @property
     def has_unsent(self) -> bool:
-        return len(self._unsent) > 0
+        return self.unsent > 0
 
     @property
     def has_arrived(self) -> bool:
