@@ -266,6 +266,41 @@ def test_a_reset_is_not_whole(ends: Ends) -> None:
 
 
 # Counts
+def test_where_the_system_does_not_tell_only_who_asks_after_the_end_knows(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing unread is no end: more may come."""
+    monkeypatch.setattr(counters, "_raw_info", lambda sock: None)
+    writer, reader = ends
+    assert not reader.was_read_whole()
+    writer.sock.sendall(b"payload")
+    assert reader.sock.recv(7) == b"payload"
+    assert not reader.was_read_whole()
+    writer.finish()
+    wait_until(reader.was_read_whole, "FIN")
+    assert not reader.is_read_whole()
+
+
+def test_where_the_system_does_not_tell_a_reset_is_not_whole(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counters, "_raw_info", lambda sock: None)
+    writer, reader = ends
+    writer.close(whole=False)
+    wait_until(lambda: select.select([reader.sock], [], [], 0)[0], "the reset")
+    assert not reader.was_read_whole()
+
+
+# Silence
+
+
+def test_a_connection_that_nothing_moves_on_is_kept_alive(ends: Ends) -> None:
+    """Routers forget the others, the most hasty of them after some minutes."""
+    for end in ends:
+        assert end.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert end.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
+
+
 
 
 @pytest.mark.parametrize("seed", range(12))

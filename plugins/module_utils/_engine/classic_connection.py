@@ -15,7 +15,7 @@ from typing import Callable, Dict, List, Optional, Sequence
 
 from .addresses import Address, plain_address
 from .counters import seconds_of_silence, tcp_info, unread_bytes
-from .data import LINGER_RESET, DataConnection, keep_alive
+from .data import LINGER_RESET, DataConnection
 from .loop import READ, Loop, has_error
 
 #: Seconds between two looks at what the kernel does not wake anybody for.
@@ -84,7 +84,6 @@ class ClassicConnection:
     """*on_reset* is called once, when it was reset, by the other end or on the way."""
 
     def __init__(self, loop: Loop, sock: socket.socket, on_reset: Callable[[], None]) -> None:
-        keep_alive(sock)
         self.sock = sock
         #: The address and port at which it has arrived.
         self.own: Address = plain_address(sock.getsockname())

@@ -44,8 +44,8 @@ _UNSPECIFIED = bytes(16)
 
 
 def keep_alive(sock: socket.socket) -> None:
-    """Have the kernel ask the other machine for a sign of life where there is no data, so that it
-    never waits for one that is gone."""
+    """Have the kernel ask the other machine for a sign of life where there is no data: so it never waits
+    for one that is gone, and no router on the way forgets the connection."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _KEEPALIVE.items():
         if hasattr(socket, name):
@@ -76,6 +76,8 @@ class DataConnection:
 
     def _arm(self) -> None:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
+        if self.sock.family != socket.AF_UNIX:
+            keep_alive(self.sock)
 
     def descriptor(self) -> int:
         """For the command."""
