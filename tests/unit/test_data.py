@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine import counters
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.counters import tcp_info, unread_bytes
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.data import DataConnection
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.errors import ResourceError
@@ -265,7 +266,6 @@ def test_a_reset_is_not_whole(ends: Ends) -> None:
     assert not reader.is_read_whole()
 
 
-# Counts
 def test_where_the_system_does_not_tell_only_who_asks_after_the_end_knows(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,6 +301,7 @@ def test_a_connection_that_nothing_moves_on_is_kept_alive(ends: Ends) -> None:
         assert end.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
 
 
+# Counts
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -368,6 +369,17 @@ def test_the_handshake_itself_is_not_counted() -> None:
     assert (one.count_received(), other.count_received()) == (50, 100)
     for end in (one, other):
         end.close(whole=False)
+
+
+def test_counters_that_stand_still_count_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some systems have them, and leave them at 0."""
+    info = bytearray(256)
+    info[0] = 1  # ESTABLISHED
+    monkeypatch.setattr(counters, "_raw_info", lambda sock: bytes(info))
+    connector, listener = tcp_pair()
+    with connector, listener:
+        end = DataConnection(connector, handshake_sent=80, handshake_received=112, is_connector=True)
+        assert (end.count_sent(), end.count_received()) == (None, None)
 
 
 def has_fin(reader: DataConnection) -> bool:

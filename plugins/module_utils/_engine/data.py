@@ -9,8 +9,8 @@ dies. One call, `finish`, turns that into FIN. `disconnect` breaks the connectio
 both machines, even while others hold the descriptor. After an RST Linux gives the first
 read ECONNRESET, and the *second a clean end of file*; a disconnected socket fails every read.
 
-The endpoint never reads here and never asks for SO_ERROR at a reading end: either would
-take the error away from the command.
+While the command runs, the endpoint never reads here and never asks for SO_ERROR at a reading end:
+either would take the error away from the command.
 """
 
 from __future__ import annotations
@@ -150,11 +150,13 @@ class DataConnection:
         self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
     def is_read_whole(self) -> bool:
-        """Whether FIN has arrived and nothing before it is left unread."""
+        """Whether FIN is known to have arrived, and nothing before it is left unread."""
         info = tcp_info(self.sock)
-        if info is None:
-            return unread_bytes(self.sock) == 0
-        return info.fin_arrived and unread_bytes(self.sock) == 0
+        return info is not None and info.fin_arrived and unread_bytes(self.sock) == 0
+
+    def was_read_whole(self) -> bool:
+        """The same, when the reading command has ended, so that no error can be taken away from it."""
+        return self.is_read_whole() or (tcp_info(self.sock) is None and _is_at_end(self.sock))
 
     def digest(self) -> Optional[str]:
         """Of the payload, hexadecimal: known where the payload passes through the endpoint."""
@@ -162,20 +164,31 @@ class DataConnection:
 
     def count_sent(self) -> Optional[int]:
         """Payload bytes that the writing command has written."""
-        written = written_bytes(self.sock)
         fin = 1 if self._finished else 0
-        return None if written is None else written - fin - self._sent_before
+        return _payload(written_bytes(self.sock), self._sent_before + fin)
 
     def count_received(self) -> Optional[int]:
         """Payload bytes that the reading command has taken."""
-        taken = taken_bytes(self.sock)
-        return None if taken is None else taken - self._received_before
+        return _payload(taken_bytes(self.sock), self._received_before)
 
     def close(self, *, whole: bool) -> None:
         """Let go of the socket: with FIN if the session was *whole*, else with RST."""
         if whole and self.sock.fileno() >= 0:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_OFF)
         self.sock.close()
+
+
+def _payload(count: Optional[int], other: int) -> Optional[int]:
+    """A raw *count* without the *other* bytes in it. Where it is less than these, it counts nothing: some
+    systems have the counters of TCP_INFO, and never move them."""
+    return None if count is None or count < other else count - other
+
+
+def _is_at_end(sock: socket.socket) -> bool:
+    try:
+        return sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except OSError:  # nothing is there yet, or the connection is broken
+        return False
 
 
 def _disconnect(fd: int) -> bool:

@@ -144,7 +144,7 @@ class ReadingEnd(DirectionEnd):
         self._command_ended = True
         self.notice_reset()
         if self.state is State.OPEN:
-            whole = self.connection.is_read_whole()
+            whole = self.connection.was_read_whole()
             if is_accepted and (whole or may_be_early):
                 self._count()
                 self.state = State.FINISHED if whole else State.STOPPED
