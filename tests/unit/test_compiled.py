@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 from ansible_collections.dds.socketpipe.plugins.plugin_utils import _compiled as compiled
 from harness.ansible import ROOT
+from harness.pythons import interpreters
 
+#: Those before have no such tables, and no ansible-core that is supported.
+CONTROLLER_PYTHONS = {
+    name: path for name, path in interpreters().items() if not name.startswith(("3.7", "3.8", "3.9"))
+}
 PACKAGE = "ansible_collections.dds.socketpipe.plugins"
 REMOTE_SIDE = f"{PACKAGE}.module_utils._remote_side"
 TAKE = f"""
@@ -62,3 +67,32 @@ def test_another_bytecode_is_not_run(without_sources: Path) -> None:
     assert f"No module named '{REMOTE_SIDE}'" in done.stderr
     done = answer_of(ROOT / ".tree", parameters)
     assert "'addresses': [" in done.stdout, done.stderr
+
+
+LINES = f"""
+import importlib, itertools, pathlib, sys, traceback
+sys.path.insert(0, sys.argv[1])
+without_columns = importlib.import_module("{PACKAGE}.plugin_utils._compiled").without_columns
+
+def lines(code):
+    own = list(itertools.chain(*([line] * (end - start) for start, end, line in code.co_lines())))
+    return [own, *(lines(one) for one in code.co_consts if hasattr(one, "co_code"))]
+
+for path in sorted(pathlib.Path(sys.argv[2]).glob("*.py")):
+    code = compile(path.read_bytes(), str(path), "exec")
+    assert lines(without_columns(code)) == lines(code), path
+source = "def fail():" + 3000 * "\\n" + "    return 1 / 0" + 3000 * "\\n" + "fail()"
+try:
+    exec(without_columns(compile(source, "some.py", "exec")))
+except ZeroDivisionError:
+    traceback.print_exc()
+"""
+
+
+@pytest.mark.parametrize("python", CONTROLLER_PYTHONS.values(), ids=CONTROLLER_PYTHONS.keys())
+def test_a_trace_has_its_line_numbers(python: str) -> None:
+    """With each Python that Ansible runs on, for its own table of positions."""
+    words = [python, "-c", LINES, str(ROOT / ".tree"), str(ROOT / "plugins" / "module_utils" / "_engine")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert '"some.py", line 6001, in <module>' in done.stderr
+    assert '"some.py", line 3001, in fail' in done.stderr
