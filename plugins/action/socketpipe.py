@@ -451,7 +451,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _addresses_in_facts(self) -> list[str]:
         known = self._task_vars
         if self._task.delegate_to:
-            known = self._task_vars.get("hostvars", {}).get(self._target) or {}
+            # Not by `get`: of a host that is not in the inventory Ansible's variables give anything.
+            hosts = self._task_vars.get("hostvars", {})
+            known = hosts[self._target] if self._target in hosts else {}  # noqa: SIM401
         facts = known.get("ansible_facts", {})
         return [*(facts.get("all_ipv4_addresses") or []), *(facts.get("all_ipv6_addresses") or [])]
 

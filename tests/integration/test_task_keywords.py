@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,15 @@ def test_delegation_goes_to_the_delegated_host(
     assert other.address in result["stdout"]
     plays[0]["tasks"] = [{**task(remote="false"), "delegate_to": other.name}]
     assert f" on {other.name} exited 1" in ansible.play(hosts, plays)[-1].msg
+
+
+def test_delegation_to_a_host_that_is_not_in_the_inventory(play: Play) -> None:
+    nowhere = {
+        "delegate_to": "127.0.0.5",
+        "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
+    }
+    result = play({**task(), **nowhere})[-1]
+    assert (result.kind, result.get("stdout")) == ("ok", "x\n"), result.msg
 
 
 def test_many_hosts_at_once(ansible: Ansible, target: Target) -> None:
