@@ -252,7 +252,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return None
 
     def _matches_locally(self, pattern: str) -> bool:
-        folder = to_bytes(self._options["local_chdir"] or ".")
+        folder = glob.escape(to_bytes(self._options["local_chdir"] or "."))
         return bool(glob.glob(os.path.join(folder, to_bytes(pattern))))
 
     def _open_files(self, files: LocalFiles) -> None:

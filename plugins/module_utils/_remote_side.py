@@ -72,7 +72,7 @@ def why_skip(params: Params) -> Optional[str]:
 
 
 def matches(folder: Optional[str], pattern: str) -> List[bytes]:
-    return glob.glob(os.path.join(to_bytes(folder or "."), to_bytes(pattern)))
+    return glob.glob(os.path.join(glob.escape(to_bytes(folder or ".")), to_bytes(pattern)))
 
 
 def result_of_task(spec: Specification, reason: Optional[str], task: Dict[str, Any]) -> Result:

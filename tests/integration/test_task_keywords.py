@@ -86,6 +86,18 @@ def test_conditions(play: Play, tmp_path: Path, condition: str, path: str, runs:
         assert path in result.msg
 
 
+@pytest.mark.parametrize(("condition", "runs"), [("creates", False), ("removes", True)])
+@pytest.mark.parametrize("side", ["", "local_"])
+def test_the_name_of_a_directory_is_no_pattern(
+    play: Play, tmp_path: Path, side: str, condition: str, runs: bool
+) -> None:
+    folder = tmp_path / "a[1]*?"
+    folder.mkdir()
+    (folder / "done").touch()
+    result = play(task(**{f"{side}chdir": str(folder), f"{side}{condition}": "do*"}))[-1]
+    assert (result.kind, result["changed"]) == ("ok", runs), result.msg
+
+
 def test_check_mode_runs_nothing(play: Play, tmp_path: Path) -> None:
     result = play(task(input=f"touch {tmp_path}/ran"), options=("--check",))[-1]
     assert (result.kind, result["changed"]) == ("ok", True)
