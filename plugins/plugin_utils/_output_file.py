@@ -234,16 +234,14 @@ class OutputFile:
         group = old.st_gid if self._attributes.group is None else -1
         try:
             os.fchown(self.descriptor, owner, group)
-        except PermissionError:
-            self._take_group(group)
+        except OSError as error:
+            if error.errno not in _NO_ATTRIBUTE:
+                raise
+            # As with copy, the file is this user's from now on.
+            with _as_far_as_possible():
+                os.fchown(self.descriptor, -1, group)
             return False
         return True
-
-    def _take_group(self, group: int) -> None:
-        try:
-            os.fchown(self.descriptor, -1, group)
-        except PermissionError:
-            pass  # as with copy, the file is this user's from now on
 
     def _take_attributes(self, old: os.stat_result) -> None:
         """Those beyond the mode, if *old* may be read and still has its name."""

@@ -399,6 +399,25 @@ def test_a_group_that_may_be_kept_is_kept_without_the_owner(folder: Path) -> Non
     assert (status.st_uid, status.st_gid) == (SOMEBODY, NOBODY)
 
 
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EINVAL, errno.EACCES])
+def test_an_owner_that_can_not_be_kept_is_not_missed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """EINVAL is said of one who has no number in this user namespace."""
+    (folder / "f").touch()
+    monkeypatch.setattr(os, "fchown", refuse(number))
+    write(folder / "f")
+    assert (folder / "f").read_bytes() == b"new"
+
+
+def test_an_owner_for_whom_there_is_no_space_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "f").touch()
+    monkeypatch.setattr(os, "fchown", refuse(errno.EDQUOT))
+    with pytest.raises(FileError, match="could not be given its mode and owner: Disk quota exceeded"):
+        write(folder / "f")
+
+
 @ROOT_ONLY
 @pytest.mark.usefixtures("way")
 def test_a_user_who_may_not_give_a_file_away_learns_it_before_anything_was_written(folder: Path) -> None:
