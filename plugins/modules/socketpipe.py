@@ -77,8 +77,8 @@ options:
       - The permissions of O(output_file), as M(ansible.builtin.copy) takes them, such as V('0640') or
         V(u=rw,g=r). While it is written nobody else may open it.
       - By default those of the file that it replaces, with its access list, but without its set-user-ID,
-        set-group-ID and sticky bits, which it has only if you name them. A new file has what the umask
-        of Ansible leaves of V('0666').
+        set-group-ID and sticky bits, which it has only if you name them, and without those for the group
+        if that can not be kept. A new file has what the umask of Ansible leaves of V('0666').
     type: raw
   owner:
     description:

@@ -224,9 +224,16 @@ class OutputFile:
         base = 0o666 & ~_umask()
         if old is not None and stat.S_ISREG(old.st_mode):
             base = old.st_mode & _KEPT_MODE
-            if self._take_owner(old) and self._attributes.mode is None:
-                self._take_attributes(old)
+            if self._take_owner(old):
+                if self._attributes.mode is None:
+                    self._take_attributes(old)
+            elif self._has_another_group(old):
+                base &= ~stat.S_IRWXG
         self._set_mode(base)
+
+    def _has_another_group(self, old: os.stat_result) -> bool:
+        """One that nobody asked for: what the group of *old* might do was granted to that alone."""
+        return self._attributes.group is None and os.fstat(self.descriptor).st_gid != old.st_gid
 
     def _take_owner(self, old: os.stat_result) -> bool:
         """Whether it got both the owner and the group of *old* where none was asked for."""

@@ -379,7 +379,29 @@ def test_a_user_who_may_not_keep_the_owner_gets_a_file_of_his_own_without_a_set_
     with as_user(SOMEBODY):
         write(folder / "f")
     status = (folder / "f").stat()
-    assert (status.st_uid, status.st_gid, mode_of(folder / "f")) == (SOMEBODY, SOMEBODY, 0o754)
+    assert (status.st_uid, status.st_gid, mode_of(folder / "f")) == (SOMEBODY, SOMEBODY, 0o704)
+
+
+@ROOT_ONLY
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize(
+    ("attributes", "mode"),
+    [
+        (Attributes(), 0o604),
+        (Attributes(mode="g+r"), 0o644),
+        (Attributes(mode=0o660), 0o660),
+        (Attributes(group=SOMEBODY), 0o664),
+    ],
+)
+def test_another_group_gets_nothing_of_what_the_old_one_had_unless_that_was_asked_for(
+    folder: Path, attributes: Attributes, mode: int
+) -> None:
+    folder.chmod(0o777)
+    (folder / "f").touch()
+    (folder / "f").chmod(0o664)
+    with as_user(SOMEBODY):
+        write(folder / "f", attributes=attributes)
+    assert ((folder / "f").stat().st_gid, mode_of(folder / "f")) == (SOMEBODY, mode)
 
 
 @ROOT_ONLY
@@ -387,6 +409,7 @@ def test_a_user_who_may_not_keep_the_owner_gets_a_file_of_his_own_without_a_set_
 def test_a_group_that_may_be_kept_is_kept_without_the_owner(folder: Path) -> None:
     folder.chmod(0o777)
     (folder / "f").touch()
+    (folder / "f").chmod(0o664)
     os.chown(folder / "f", 0, NOBODY)
     before = os.getgroups()
     os.setgroups([NOBODY])
@@ -396,7 +419,7 @@ def test_a_group_that_may_be_kept_is_kept_without_the_owner(folder: Path) -> Non
     finally:
         os.setgroups(before)
     status = (folder / "f").stat()
-    assert (status.st_uid, status.st_gid) == (SOMEBODY, NOBODY)
+    assert (status.st_uid, status.st_gid, mode_of(folder / "f")) == (SOMEBODY, NOBODY, 0o664)
 
 
 @pytest.mark.usefixtures("way")
