@@ -45,6 +45,8 @@ _O_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ACCESS_LIST = "system.posix_acl_access"
 #: What is said where there is no such attribute, or owner, or this user may not give it.
 _NO_ATTRIBUTE = (errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.EINVAL, errno.EACCES)
+#: What file systems that have no such thing say to fsync of a folder.
+_NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 #: While it is written, and before it has its own.
 _PRIVATE = 0o600
 #: What a new file takes of an old one's mode. The bits above let whoever runs a file become its
@@ -348,6 +350,9 @@ class OutputFile:
             return  # it may be written, but not be listed
         try:
             os.fsync(folder)
+        except OSError as error:
+            if error.errno not in _NO_SYNC:
+                raise
         finally:
             os.close(folder)
 

@@ -835,6 +835,33 @@ def test_an_error_that_comes_with_the_last_fsync_counts(
     assert os.listdir(folder) == []
 
 
+def folders_that_refuse_fsync(number: int) -> Callable[[int], None]:
+    real_fsync = os.fsync
+
+    def call(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        real_fsync(descriptor)
+
+    return call
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_that_has_no_fsync_for_folders_will_do(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The file has its name by then."""
+    monkeypatch.setattr(os, "fsync", folders_that_refuse_fsync(number))
+    write(folder / "f")
+    assert (folder / "f").read_bytes() == b"new"
+
+
+def test_an_error_of_the_disk_below_the_folder_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", folders_that_refuse_fsync(errno.EIO))
+    with pytest.raises(FileError, match="could not be given its name: Input/output error"):
+        write(folder / "f")
+
+
 @ROOT_ONLY
 @pytest.mark.usefixtures("way")
 def test_a_folder_that_may_be_written_but_not_listed_will_do(folder: Path) -> None:
