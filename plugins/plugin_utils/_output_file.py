@@ -187,6 +187,7 @@ class OutputFile:
             self._set_attributes(old)
         bring_onto_disk(self.descriptor)
         with _in_words("was written, but could not be given its name"):
+            self._expect_folder()
             if self._hidden is None:
                 self._hidden = self._link()
             else:
@@ -278,6 +279,14 @@ class OutputFile:
                 raise
 
     # Names
+
+    def _expect_folder(self) -> None:
+        """In one that has another name by now, nobody would find the file under its own."""
+        named = os.stat(os.path.dirname(self._path) or b".")
+        if not os.path.samestat(named, os.fstat(self._folder)):
+            raise FileError(
+                "was written, but could not be given its name: its directory was replaced meanwhile"
+            )
 
     def _link(self) -> bytes:
         name = _hidden_name()

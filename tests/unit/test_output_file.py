@@ -667,6 +667,42 @@ def test_a_link_is_replaced_and_what_it_leads_to_is_not_touched(folder: Path, da
 # Somebody else who may write in the folder
 
 
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("is_link", [False, True], ids=["renamed", "link"])
+def test_a_folder_that_was_replaced_meanwhile_is_told(folder: Path, is_link: bool) -> None:
+    """The file got its name where nobody looks for it, and all was well."""
+    (folder / "first").mkdir()
+    (folder / "second").mkdir()
+    place = folder / "place"
+    if is_link:
+        place.symlink_to("first")
+    else:
+        (folder / "first").rename(place)
+    output = OutputFile(os.fsencode(place / "f"), Attributes())
+    if is_link:
+        place.unlink()
+        place.symlink_to("second")
+    else:
+        place.rename(folder / "first")
+        (folder / "second").rename(place)
+    with pytest.raises(FileError, match=r"^was written, but could not be given its name: its directory was "):
+        output.commit()
+    output.close()
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.usefixtures("way")
+def test_a_folder_may_be_renamed_and_get_its_name_back(folder: Path) -> None:
+    place = folder / "place"
+    place.mkdir()
+    output = OutputFile(os.fsencode(place / "f"), Attributes())
+    place.rename(folder / "other")
+    (folder / "other").rename(place)
+    output.commit()
+    output.close()
+    assert os.listdir(place) == ["f"]
+
+
 def test_a_link_in_the_place_of_the_hidden_name_lets_nobody_change_another_file(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
