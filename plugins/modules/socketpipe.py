@@ -93,7 +93,7 @@ options:
   backup:
     description:
       - Keep the file that O(output_file) replaces, under a name with the date and the time. See
-        RV(backup_file).
+        RV(backup_file). Such a name is up to 32 bytes longer, and has to be possible.
       - Where the old file can not be linked, it is copied, without set-user-ID and the like. The copy
         can be opened by its owner alone if its owner or group can not be kept.
     type: bool

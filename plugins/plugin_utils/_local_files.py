@@ -31,6 +31,7 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._output_file import
     FileError,
     OutputFile,
     bring_onto_disk,
+    expect_replaceable,
 )
 
 #: Bytes of each read and write of dd, where the user has no word on it.
@@ -159,6 +160,7 @@ class LocalFiles:
         if not name:
             raise FileError("is the name of a directory: name a file in it")
         _expect_folder(folder or ".")
+        expect_replaceable(to_bytes(path), backup=attributes.backup)
         if not self._is_check:
             self._output = OutputFile(to_bytes(path), attributes)
             temporary = self._output.temporary

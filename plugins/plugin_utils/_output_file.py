@@ -53,6 +53,10 @@ _PRIVATE = 0o600
 #: owner or group, and that was granted to the old content.
 _KEPT_MODE = 0o777
 _LARGEST_ID = (1 << 32) - 2
+#: Backups of one file that one process may make within a second.
+_BACKUPS_OF_A_SECOND = 99
+#: Bytes of the name of a file, on all of Linux's usual file systems.
+_LONGEST_NAME = 255
 
 
 class FileError(Exception):
@@ -192,10 +196,13 @@ class OutputFile:
                 self._hidden = self._link()
             else:
                 self._expect_own(self._hidden)
-            backup = self._rename(self._hidden, old)
+        with _in_words("was written, but the old file could not be kept"):
+            backup = self._back_up(old) if self._attributes.backup and old is not None else None
+        with _in_words("was written, but could not be given its name"):
+            self._rename(self._hidden, backup)
             self._hidden = None
             self._sync_folder()
-        return backup
+        return None if backup is None else os.path.join(os.path.dirname(self._path), backup)
 
     @property
     def held(self) -> list[int]:
@@ -306,31 +313,34 @@ class OutputFile:
                 "which it had until then, was replaced"
             )
 
-    def _rename(self, hidden: bytes, old: os.stat_result | None) -> bytes | None:
-        backup = self._back_up(old) if self._attributes.backup and old is not None else None
+    def _rename(self, hidden: bytes, backup: bytes | None) -> None:
         try:
             os.rename(hidden, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         except OSError:
             if backup is not None:
                 self._remove(backup)
             raise
-        return None if backup is None else os.path.join(os.path.dirname(self._path), backup)
 
     def _back_up(self, old: os.stat_result) -> bytes:
-        """Another name for what is replaced, made like copy's: nothing is missing at any time."""
-        moment = time.strftime("%Y-%m-%d@%H:%M:%S~").encode("ascii")
-        name = b"%b.%d.%b" % (self._name, os.getpid(), moment)
-        with _in_words(f"was written, but the old file could not be kept as '{_shown(name)}'"):
-            try:
-                os.link(
-                    self._name, name,
-                    src_dir_fd=self._folder, dst_dir_fd=self._folder, follow_symlinks=False,
-                )  # fmt: skip
-            except OSError as error:
-                if error.errno not in _NO_LINK:
-                    raise
-                self._copy_old(name, old)
-        return name
+        """Another name for what is replaced: nothing is missing at any time."""
+        *others, last = _backup_names(self._name)
+        for name in others:
+            with suppress(FileExistsError):
+                self._keep_old(name, old)
+                return name
+        self._keep_old(last, old)
+        return last
+
+    def _keep_old(self, name: bytes, old: os.stat_result) -> None:
+        try:
+            os.link(
+                self._name, name,
+                src_dir_fd=self._folder, dst_dir_fd=self._folder, follow_symlinks=False,
+            )  # fmt: skip
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            self._copy_old(name, old)
 
     def _copy_old(self, name: bytes, old: os.stat_result) -> None:
         if stat.S_ISLNK(old.st_mode):
@@ -411,6 +421,31 @@ def _as_far_as_possible() -> Iterator[None]:
     except OSError as error:
         if error.errno not in _NO_ATTRIBUTE:
             raise
+
+
+def _backup_names(name: bytes) -> list[bytes]:
+    """Names to try for what has *name* so far: the first is like copy's, and a task may want others within
+    that second."""
+    moment = time.strftime("%Y-%m-%d@%H:%M:%S").encode("ascii")
+    first = b"%b.%d.%b" % (name, os.getpid(), moment)
+    return [b"%b~" % first, *(b"%b.%d~" % (first, number) for number in range(2, _BACKUPS_OF_A_SECOND + 1))]
+
+
+def expect_replaceable(path: bytes, *, backup: bool) -> None:
+    """Raises FileError for an old file, if there is one, that this user could not replace or keep after
+    all had been written."""
+    folder, name = os.path.split(path)
+    with _in_words("could not be written"):
+        try:
+            old, around = os.lstat(path), os.stat(folder or b".")
+        except FileNotFoundError:
+            return
+    if around.st_mode & stat.S_ISVTX and os.geteuid() not in (0, old.st_uid, around.st_uid):
+        raise FileError(
+            "could not be written: in a directory with the sticky bit only its owner may replace a file"
+        )
+    if backup and len(max(_backup_names(name), key=len)) > _LONGEST_NAME:
+        raise FileError("could not be written: its name is too long for the name of a backup")
 
 
 def _hidden_name() -> bytes:

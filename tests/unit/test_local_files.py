@@ -9,7 +9,9 @@ import os
 import re
 import socket
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -326,6 +328,44 @@ def test_what_may_not_be_done_is_refused_in_words(
     expected = re.escape(words.format(folder))
     with pytest.raises(FileError, match=f"^{expected}$"), LocalFiles(is_check=is_check) as files:
         OPEN[role](files, folder / name)
+
+
+@CHECKED
+def test_a_name_that_is_too_long_for_a_backup_is_refused_where_there_would_be_one(
+    folder: Path, is_check: bool
+) -> None:
+    path, words = folder / ("n" * 240), "its name is too long for the name of a backup"
+    with LocalFiles(is_check=is_check) as files:
+        open_output(files, path, attributes=Attributes(backup=True))
+    path.touch()
+    with LocalFiles(is_check=is_check) as files:
+        open_output(files, path)
+    with pytest.raises(FileError, match=words), LocalFiles(is_check=is_check) as files:
+        open_output(files, path, attributes=Attributes(backup=True))
+
+
+@CHECKED
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes others")
+@pytest.mark.parametrize(
+    ("user", "words"), [(12345, "its owner may replace a file"), (12346, None), (0, None)]
+)
+def test_another_users_file_in_a_sticky_directory_is_refused(
+    is_check: bool, user: int, words: str | None
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o1777)
+        path = Path(name) / "file"
+        path.touch()
+        os.chown(path, 12346, 12346)
+        os.seteuid(user)
+        try:
+            with LocalFiles(is_check=is_check) as files:
+                open_output(files, Path(name) / "new")
+            refused = nullcontext() if words is None else pytest.raises(FileError, match=words)
+            with refused, LocalFiles(is_check=is_check) as files:
+                open_output(files, path)
+        finally:
+            os.seteuid(0)
 
 
 @CHECKED

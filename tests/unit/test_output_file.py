@@ -589,10 +589,11 @@ def test_a_link_in_the_place_of_a_copy_is_not_written_through(
     monkeypatch.setattr(_output_file, "_O_TMPFILE", None)
     monkeypatch.setattr(os, "link", plant)
     (folder / "f").write_bytes(b"old")
-    with pytest.raises(FileError, match=r"the old file could not be kept as '.*': File exists"):
+    monkeypatch.setattr(_output_file, "_BACKUPS_OF_A_SECOND", 3)
+    with pytest.raises(FileError, match="the old file could not be kept: File exists"):
         write(folder / "f", attributes=Attributes(backup=True))
     assert (victim.read_bytes(), (folder / "f").read_bytes()) == (b"untouched", b"old")
-    assert len(os.listdir(folder)) == 3
+    assert len(os.listdir(folder)) == 2 + 3
 
 
 def test_too_many_links_are_no_reason_to_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -600,7 +601,7 @@ def test_too_many_links_are_no_reason_to_copy(folder: Path, monkeypatch: pytest.
     monkeypatch.setattr(_output_file, "_O_TMPFILE", None)
     monkeypatch.setattr(os, "link", refuse(errno.EMLINK))
     (folder / "f").write_bytes(b"old")
-    with pytest.raises(FileError, match=r"could not be kept as '.*': Too many links"):
+    with pytest.raises(FileError, match="could not be kept: Too many links"):
         write(folder / "f", attributes=Attributes(backup=True))
 
 
@@ -622,10 +623,10 @@ def test_what_took_the_old_files_name_is_neither_followed_nor_waited_for(
     def strftime(form: str) -> str:
         (folder / "f").unlink()
         swap(folder / "f")
-        return "now~"
+        return "now"
 
     monkeypatch.setattr(_output_file.time, "strftime", strftime)
-    with pytest.raises(FileError, match=f"could not be kept as '.*': {words}"):
+    with pytest.raises(FileError, match=f"could not be kept: {words}"):
         write(folder / "f", attributes=Attributes(backup=True))
     assert sorted(os.listdir(folder)) == ["f", "secret"]
 
@@ -643,7 +644,7 @@ def test_a_copy_that_got_no_further_is_removed(folder: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "link", refuse(errno.EPERM))
     monkeypatch.setattr(_output_file.shutil, "copyfileobj", refuse(errno.ENOSPC))
     (folder / "f").write_bytes(b"old")
-    with pytest.raises(FileError, match=r"could not be kept as '.*': No space left on device"):
+    with pytest.raises(FileError, match="could not be kept: No space left on device"):
         write(folder / "f", attributes=Attributes(backup=True, mode=0o600))
     assert os.listdir(folder) == ["f"]
     assert (folder / "f").read_bytes() == b"old"
@@ -851,14 +852,34 @@ def test_why_a_name_can_not_be_taken_is_told_though_the_backup_can_not_be_remove
 def test_an_old_file_that_can_not_be_kept_is_not_replaced(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two commits within a second want the same name for a backup."""
     (folder / "f").write_bytes(b"old")
-    monkeypatch.setattr(_output_file.time, "strftime", lambda form: "now~")
-    (folder / f"f.{os.getpid()}.now~").write_bytes(b"older")
-    with pytest.raises(FileError, match=r"the old file could not be kept as 'f\.\d+\.now~': File exists"):
+    monkeypatch.setattr(_output_file.time, "strftime", lambda form: "now")
+    monkeypatch.setattr(_output_file, "_BACKUPS_OF_A_SECOND", 2)
+    for end in ("~", ".2~"):
+        (folder / f"f.{os.getpid()}.now{end}").write_bytes(b"older")
+    with pytest.raises(FileError, match=r"^was written, but the old file could not be kept: File exists$"):
         write(folder / "f", attributes=Attributes(backup=True))
     assert (folder / "f").read_bytes() == b"old"
-    assert len(os.listdir(folder)) == 2
+    assert len(os.listdir(folder)) == 3
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("is_linked", [True, False], ids=["linked", "copied"])
+def test_each_of_several_backups_within_a_second_has_a_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, is_linked: bool
+) -> None:
+    """As of a loop over one file."""
+    monkeypatch.setattr(_output_file.time, "strftime", lambda form: "now")
+    if not is_linked:
+        monkeypatch.setattr(_output_file, "_O_TMPFILE", None)
+        monkeypatch.setattr(os, "link", refuse(errno.EPERM))
+    contents = [b"1", b"2", b"3", b"4"]
+    backups = [write(folder / "f", content, Attributes(backup=True)) for content in contents]
+    assert [os.path.basename(path or b"") for path in backups[1:]] == [
+        b"f.%d.now%b" % (os.getpid(), end) for end in (b"~", b".2~", b".3~")
+    ]
+    assert [Path(os.fsdecode(path or b"")).read_bytes() for path in backups[1:]] == contents[:-1]
+    assert (folder / "f").read_bytes() == b"4"
 
 
 def test_an_error_that_comes_with_the_last_fsync_counts(
