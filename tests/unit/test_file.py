@@ -462,3 +462,10 @@ def test_a_temporary_goes_when_the_session_was_aborted(tmp_path: Path, is_alone:
     remove_temporaries(spec)
     assert os.listdir(tmp_path) == []
     remove_temporaries(spec)  # by whoever comes second
+
+
+def test_a_temporary_that_can_not_be_removed_hides_no_reason(tmp_path: Path) -> None:
+    """As in a directory that has become read-only. This one is none any more."""
+    (tmp_path / "folder").touch()
+    output = FileSpec("output", 7, [0], str(tmp_path / "folder" / "f"))
+    remove_temporaries(Specification(Side.LOCAL, bytes(32), [output], [], 1.0))

@@ -59,10 +59,10 @@ def play(order: Order, surroundings: Surroundings = UNATTENDED) -> None:
     parent = _Parent(endpoint)
     endpoint.loop.watch(0, READ, lambda events: parent.read())
     view = endpoint.run()
+    say({"event": "ended", "view": view})
     if view["own"]["reason"] is not None:
         # Whoever asked for the session does it too, if that process still lives.
         remove_temporaries(order.spec)
-    say({"event": "ended", "view": view})
 
 
 def say(event: Event) -> None:
