@@ -227,7 +227,10 @@ def _open(done: str, path: str, flags: int, kind: _Kind) -> int:
 
 
 def _dd(role: str, file: str, block_size: int | None, accept_rc: list[int]) -> CommandSpec:
-    return CommandSpec(role, ["dd", file, f"bs={block_size or _DD_BLOCK}", "status=none"], accept_rc)
+    size = f"bs={block_size or _DD_BLOCK}"
+    # With a block_size each read of the stream is a whole block already; a tape is read as it comes.
+    whole = ["iflag=fullblock"] if role == "output" and block_size is None else []
+    return CommandSpec(role, ["dd", file, size, *whole, "status=none"], accept_rc)
 
 
 def _opening(command: CommandSpec, path: str) -> CommandSpec:

@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import socket
 import stat
+import subprocess
+import sys
 import tempfile
+import termios
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import pytest
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
@@ -26,6 +30,7 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._output_file import
     Attributes,
     FileError,
 )
+from harness.waiting import wait_until
 
 CHECKED = pytest.mark.parametrize("is_check", [False, True], ids=["run", "check mode"])
 
@@ -127,21 +132,47 @@ def test_the_endpoint_is_told_of_a_name_that_it_has_to_remove(
 
 
 @pytest.mark.parametrize("name", ["fifo", "to null", "/dev/null", "/dev/zero"])
-@pytest.mark.parametrize(("block_size", "shown"), [(None, 1 << 20), (32768, 32768)])
+@pytest.mark.parametrize(
+    ("block_size", "shown", "whole"), [(None, 1 << 20, ["iflag=fullblock"]), (32768, 32768, [])]
+)
 def test_a_device_or_a_fifo_is_left_to_dd(
-    folder: Path, name: str, block_size: int | None, shown: int
+    folder: Path, name: str, block_size: int | None, shown: int, whole: list[str]
 ) -> None:
     path = os.path.join(folder, name)
     with LocalFiles(is_check=False) as files:
         open_input(files, path, block_size=block_size, accept_rc=[0, 2, 141])
         open_output(files, path, block_size=block_size)
-        last = [f"bs={shown}", "status=none"]
+        size = f"bs={shown}"
         assert files.specs == {
-            "input": CommandSpec("input", ["dd", f"if={path}", *last], [0, 141]),
-            "output": CommandSpec("output", ["dd", f"of={path}", *last], [0]),
+            "input": CommandSpec("input", ["dd", f"if={path}", size, "status=none"], [0, 141]),
+            "output": CommandSpec("output", ["dd", f"of={path}", size, *whole, "status=none"], [0]),
         }
         assert files.descriptors == []
         assert files.commit() is None
+
+
+def test_each_write_of_dd_is_whole_however_the_data_comes(folder: Path) -> None:
+    """What a read of the stream gave was a block to it, some kilobytes."""
+    with LocalFiles(is_check=False) as files:
+        open_output(files, folder / "fifo")
+        (spec,) = files.specs.values()
+    assert isinstance(spec, CommandSpec)
+    with (folder / "fifo").open("r+b", buffering=0) as fifo:
+        dd = subprocess.Popen(spec.argv, stdin=subprocess.PIPE)
+        stream = cast(IO[bytes], dd.stdin)
+        for _piece in range(2):
+            stream.write(b"x" * 1000)
+            stream.flush()
+            wait_until(lambda: readable(stream) == 0, "dd has read it")
+        assert readable(fifo) == 0
+        stream.close()
+        assert dd.wait() == 0
+        assert fifo.read(3000) == b"x" * 2000
+
+
+def readable(pipe: IO[bytes]) -> int:
+    count = fcntl.ioctl(pipe, termios.FIONREAD, bytes(4))
+    return int.from_bytes(count, sys.byteorder)
 
 
 @pytest.mark.parametrize("name", [os.fsdecode(b"\xff"), "a b", "two\nlines", "-"])
