@@ -238,7 +238,7 @@ options:
     description:
       - The number of bytes, such as V(10G), that are expected of O(input), or without an input of
         O(remote). V(10G) are 10 times 1073741824 bytes.
-      - It is for O(progress) alone; nothing happens if there are more or less.
+      - It is for O(progress) alone; nothing happens if there are more or less. V(0) is taken for not known.
       - By default the size of O(input_file), if that is a regular file and there is no O(input).
     type: str
   timeout:

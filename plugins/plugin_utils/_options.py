@@ -64,7 +64,9 @@ def _parse_size(name: str, text: str | None, largest: int) -> int | None:
     try:
         size = int(human_to_bytes(text))
     except ValueError:
-        size = 0
-    if not 0 < size <= largest:
+        size = -1
+    # An empty stream may be expected.
+    smallest = 0 if name == "size" else 1
+    if not smallest <= size <= largest:
         raise ValueError(f"{name}: '{text}' is not a number of bytes, such as 32k or 50M")
     return size

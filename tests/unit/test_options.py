@@ -23,6 +23,7 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.result impo
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.scene import Scene
 from ansible_collections.dds.socketpipe.plugins.modules import socketpipe
 from ansible_collections.dds.socketpipe.plugins.plugin_utils._helper import with_helper
+from ansible_collections.dds.socketpipe.plugins.plugin_utils._options import checked
 from harness.sockets import run_until
 
 OPTIONS: dict[str, Any] = yaml.safe_load(socketpipe.DOCUMENTATION)["options"]
@@ -73,6 +74,15 @@ def test_the_spec_is_made_afresh_for_everybody() -> None:
         assert option is not other[name]
     one["accept_rc"]["default"]["input"] = [1]
     assert other["accept_rc"]["default"] == {}
+
+
+@pytest.mark.parametrize("size", ["0", "0K"])
+def test_an_empty_stream_may_be_expected_but_no_empty_blocks(size: str) -> None:
+    options = {name: option.get("default") for name, option in socketpipe.argument_spec().items()}
+    assert checked({**options, "size": size}, is_async=False)["size"] == 0
+    for name in ("block_size", "rate_limit"):
+        with pytest.raises(ValueError, match=f"^{name}: '{size}' is not a number of bytes"):
+            checked({**options, name: size}, is_async=False)
 
 
 # What is returned
