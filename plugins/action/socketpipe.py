@@ -17,6 +17,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from ansible import constants
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.addresses import (
@@ -101,8 +102,9 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._rendezvous import 
 )
 
 _MODULE = "dds.socketpipe.socketpipe_endpoint"
-# Once in a playbook: all workers are forks of the process that loads this file.
-_COMPILED = compile_remote_side()
+# Once in a playbook: all workers are forks of the process that loads this file. Who keeps the files on the
+# target wants to change them, and have them run.
+_COMPILED = {} if constants.DEFAULT_KEEP_REMOTE_FILES else compile_remote_side()
 _CONTROLLER = "controller"
 _PATHS_ON_TARGET = ("chdir", "creates", "removes")
 #: Seconds that the module has to answer once the local endpoint has ended: both end together,

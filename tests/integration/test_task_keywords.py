@@ -153,6 +153,19 @@ def test_no_log_hides_the_commands(ansible: Ansible, target: Target) -> None:
     assert "s3cret" not in run_.output
 
 
+def test_of_files_that_are_kept_on_the_target_the_sources_are_run(
+    ansible: Ansible, target: Target, tmp_path: Path
+) -> None:
+    ansible.environment["ANSIBLE_KEEP_REMOTE_FILES"] = "true"
+    host = target.inventory(ansible_remote_tmp=str(tmp_path / "kept"))
+    result = ansible.play({target.name: host}, [task()])[-1]
+    assert result.kind == "ok", result.msg
+    (module,) = tmp_path.rglob("AnsiballZ_socketpipe_endpoint.py")
+    arguments = module.read_text(encoding="utf-8")
+    assert "use_login_address" in arguments
+    assert "bytecode" not in arguments
+
+
 def test_module_defaults_of_the_action_group(play: Play, ansible: Ansible, target: Target) -> None:
     defaults = {"group/dds.socketpipe.socketpipe": {"input": "echo default", "remote": "cat"}}
     plays = [
