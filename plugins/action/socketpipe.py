@@ -12,8 +12,8 @@ import secrets
 import shlex
 import signal
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -351,21 +351,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """The local side, which goes on when the task has returned."""
         spec, listener = self._local_specification(rendezvous), rendezvous.listener
 
-        def play(endpoint: LocalEndpoint) -> None:
+        def play(start: Callable[[], LocalEndpoint]) -> None:
             meeting, limit = (
                 seconds + ASYNC_GRACE for seconds in (self._options["timeout"], self._task.async_val)
             )
-            conduct(endpoint, lambda view: self._conclude(view, files), meeting=meeting, limit=limit)
-            self._progress.close()
-            files.close()
+            with closing(files), closing(self._progress):
+                conduct(start(), lambda view: self._conclude(view, files), meeting=meeting, limit=limit)
 
         if self._task.poll:
             endpoint = self._start_endpoint(spec, listener, files)
             files.hand_over()
-            stay(lambda: play(endpoint))
+            stay(lambda: play(lambda: endpoint))
         else:
             held = [*files.held, *([] if listener is None else [listener.fileno()])]
-            leave(lambda: play(self._start_outliving(spec, listener, files)), held)
+            leave(lambda: play(lambda: self._start_outliving(spec, listener, files)), held)
             files.forget()
 
     def _start_outliving(

@@ -23,6 +23,17 @@ from harness.waiting import wait_until
 
 POLLED = {"async": 120, "poll": 1}
 LEFT = {"async": 120, "poll": 0}
+#: For Ansible's Python: files have names, and there is no process for another local endpoint.
+NO_MORE_ENDPOINTS = """
+import os, subprocess
+del os.O_TMPFILE
+class Popen(subprocess.Popen):
+    def __init__(self, words, *args, **options):
+        if words[1:2] == ["-I"]:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        super().__init__(words, *args, **options)
+subprocess.Popen = Popen
+"""
 
 
 def wait_for_job(jid: str) -> dict[str, Any]:
@@ -291,6 +302,19 @@ def test_the_target_says_that_the_local_side_was_killed(
         "given it up"
     )
     assert not stream.gate.whole.exists()
+
+
+def test_no_hidden_name_stays_where_the_local_side_could_not_be_started(
+    ansible: Ansible, start: Callable[..., Run], tmp_path: Path
+) -> None:
+    for name in ("python", "folder"):
+        (tmp_path / name).mkdir()
+    ansible.environment["PYTHONPATH"] = str(tmp_path / "python")
+    (tmp_path / "python" / "sitecustomize.py").write_text(NO_MORE_ENDPOINTS, encoding="ascii")
+    options = {"remote": "echo x", "output_file": str(tmp_path / "folder" / "f"), "timeout": 1}
+    run = start({MODULE: options, **LEFT})
+    assert run.wait()[-1].kind == "ok"
+    wait_until(lambda: os.listdir(tmp_path / "folder") == [], "nothing is left")
 
 
 def test_a_job_whose_target_never_comes_is_given_up(
