@@ -12,7 +12,7 @@ import secrets
 import shlex
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -356,7 +356,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 seconds + ASYNC_GRACE for seconds in (self._options["timeout"], self._task.async_val)
             )
             with closing(files), closing(self._progress):
-                conduct(start(), lambda view: self._conclude(view, files), meeting=meeting, limit=limit)
+                endpoint = start()
+                conduct(
+                    endpoint,
+                    lambda view: self._conclude(view, files, endpoint),
+                    meeting=meeting,
+                    limit=limit,
+                )
 
         if self._task.poll:
             endpoint = self._start_endpoint(spec, listener, files)
@@ -374,9 +380,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         with listener or nullcontext():
             return LocalEndpoint(spec, listener, _ignore, files.descriptors, outlives_playbook=True)
 
-    def _conclude(self, view: Result, files: LocalFiles) -> Outcome:
+    def _conclude(self, view: Result, files: LocalFiles, endpoint: LocalEndpoint) -> Outcome:
+        """While *endpoint* waits for it, with its own descriptors of the files."""
         verdict = judge(view, mirrored(view), self._scene)
-        return self._commit(files) if verdict.failure is None else Outcome(verdict.failure)
+        if verdict.failure is not None:
+            return Outcome(verdict.failure)
+        return self._commit(files, besides=[endpoint.pid])
 
     def _run_with_helper(self, files: LocalFiles) -> Result:
         """The target logs in first: where its login comes from has to be known before."""
@@ -575,10 +584,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result = build_result(local, remote, verdict, scene, self._commands, began)
         return result if verdict.failure is not None else with_outcome(result, self._commit(files))
 
-    def _commit(self, files: LocalFiles) -> Outcome:
-        """Only now, when the session is known to have succeeded, the output file gets its name."""
+    def _commit(self, files: LocalFiles, besides: Collection[int] = ()) -> Outcome:
+        """Only now, when the session is known to have succeeded, the output file gets its name. The
+        processes *besides* this one may still have it."""
         try:
-            backup = files.commit()
+            backup = files.commit(besides=besides)
         except FileError as error:
             return Outcome(f"{self._scene.file('output')} {error}", str(error))
         return Outcome(backup_file=None if backup is None else one_line(backup))

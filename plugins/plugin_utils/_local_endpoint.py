@@ -91,6 +91,10 @@ class LocalEndpoint:
         self._write(dump_order(Order(spec._replace(listener=descriptor), classic, progress=progress)))
         threading.Thread(target=self._follow, daemon=True).start()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def tell_login_end(self, rc: int, words: str) -> None:
         """How the login ended, for an endpoint that speaks the classic protocol."""
         self._write_line({"rc": rc, "stderr": words})

@@ -16,10 +16,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Collection
 from enum import Enum
 from typing import Any
 
-from ansible_collections.dds.socketpipe.plugins.module_utils._engine.command import SIGPIPE_STATUS
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.command import (
+    LEFTOVER_GRACE,
+    SIGPIPE_STATUS,
+)
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.specification import (
     AnySpec,
     CommandSpec,
@@ -33,6 +37,7 @@ from ansible_collections.dds.socketpipe.plugins.plugin_utils._output_file import
     bring_onto_disk,
     expect_replaceable,
 )
+from ansible_collections.dds.socketpipe.plugins.plugin_utils._writers import wait_for_writers
 
 #: Bytes of each read and write of dd, where the user has no word on it.
 _DD_BLOCK = 1 << 20
@@ -173,13 +178,26 @@ class LocalFiles:
             beside = command and command._replace(file=file.descriptor, temporary=file.temporary)
             self.specs[file.role] = beside or file
 
-    def commit(self) -> str | None:
+    def commit(self, *, besides: Collection[int] = ()) -> str | None:
         """Have all that was written on the disk, and give the output file its name, if it is one that has
-        to get it. Gives the path of the backup, if there is one."""
+        to get it. Gives the path of the backup, if there is one. The processes *besides* this one may have
+        the output file open."""
         if self._device is not None:
             bring_onto_disk(self._device)
+        self._expect_no_writer(besides)
         backup = None if self._output is None else self._output.commit()
         return None if backup is None else backup.decode("utf-8", "surrogateescape")
+
+    def _expect_no_writer(self, besides: Collection[int]) -> None:
+        """What a command left running would write to the file behind its name."""
+        if self._output is None or not isinstance(self.specs["output"], CommandSpec):
+            return
+        writer = wait_for_writers(self._output.descriptor, besides=besides, seconds=LEFTOVER_GRACE)
+        if writer is not None:
+            raise FileError(
+                f"could not be given its name: process {writer.pid} ({writer.name}), which the command left "
+                "running, still writes to it; have the command wait for all that it starts"
+            )
 
 
 def _look(done: str, path: str) -> _Kind:

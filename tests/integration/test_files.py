@@ -229,6 +229,45 @@ def test_both_go_through_commands_and_the_paths_are_relative_to_local_chdir(
     assert (folder / "in" / "x").read_text() == f"content\n{folder}\n{folder}\n"
 
 
+#: A filter behind a FIFO, as shells make one of >(gzip -c): the command does not wait for it.
+BEHIND = "mkfifo {0}/fifo; ({1}exec gzip -c) < {0}/fifo & cat > {0}/fifo; rm {0}/fifo"
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("job", [{}, {"async": 60, "poll": 1}], ids=["at once", "async"])
+def test_what_the_command_left_running_is_waited_for(
+    ansible: Ansible, target: Target, tmp_path: Path, folder: Path, job: dict[str, int]
+) -> None:
+    script = BEHIND.format(tmp_path, "sleep 0.5; ")
+    options = {"remote": "seq 5000", "output": script, "output_file": str(folder / "f"), "shell": True}
+    result = ansible.play({target.name: target.inventory()}, [{MODULE: options, **job}])[-1]
+    assert result.kind == "ok", result.msg
+    assert gzip.decompress((folder / "f").read_bytes()).endswith(b"\n5000\n")
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("job", [{}, {"async": 60, "poll": 1}], ids=["at once", "async"])
+def test_a_file_to_which_something_still_writes_gets_no_name(
+    ansible: Ansible, target: Target, tmp_path: Path, folder: Path, job: dict[str, int]
+) -> None:
+    """It was taken for whole, and got longer under its name."""
+    (folder / "f").write_bytes(b"old")
+    door = tmp_path / "door"
+    script = BEHIND.format(tmp_path, f"while [ -d {tmp_path} ] && ! [ -e {door} ]; do sleep 0.1; done; ")
+    options = {"remote": "seq 5000", "output": script, "output_file": str(folder / "f"), "shell": True}
+    result = ansible.play({target.name: target.inventory()}, [{MODULE: options, **job}])[-1]
+    door.touch()
+    assert result.kind == "failed"
+    assert re.search(
+        rf"^output file '{folder}/f' on controller could not be given its name: process \d+ \(\w+\), which "
+        "the command left running, still writes to it; have the command wait for all that it starts$",
+        result.msg,
+    )
+    assert (result["rc"], result["output"]["rc"]) == (1, 0)
+    assert os.listdir(folder) == ["f"]
+    assert (folder / "f").read_bytes() == b"old"
+
+
 @contextmanager
 def numbers_through_fifos(folder: Path) -> Iterator[None]:
     """Numbers come out of the FIFO `in` there, and have to come out of the FIFO `out`."""
