@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ansible import constants
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.addresses import (
@@ -33,9 +34,12 @@ from ansible_collections.dds.socketpipe.plugins.module_utils._engine.handshake i
     KEY_SIZE,
     Side,
 )
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.hidden import (
+    CONDITION,
+    judge_in_scene,
+)
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.judge import (
     empty_report,
-    judge,
     mirrored,
     significant_line,
 )
@@ -131,7 +135,18 @@ class Secrets(NamedTuple):
 
 
 class RefusalError(Exception):
-    """The task can not be done; the sentence is for the user."""
+    """The task can not be done; the sentence is for the user. *bare* is the same without what no_log
+    hides, if there is any of that in it."""
+
+    def __init__(self, text: str, bare: str | None = None) -> None:
+        super().__init__(text)
+        self.bare = text if bare is None else bare
+
+
+def _refused_option(error: ValueError | CommandError) -> RefusalError:
+    """For a sentence that begins with the name of an option."""
+    name, _colon, _rest = str(error).partition(":")
+    return RefusalError(str(error), f"{name}: no_log hides what is wrong with it")
 
 
 def _end_by_signal(status: int | None) -> str:
@@ -178,9 +193,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 self._find_local_executables()
                 self._progress = self._new_progress(files)
                 return self._run_session(files)
-        except (RefusalError, CommandError) as error:
+        except RefusalError as error:
             # Returned, not raised: a trace of our own lines helps nobody.
-            return {"changed": False, "failed": True, "rc": None, "msg": str(error)}
+            return {"changed": False, "failed": True, "rc": None, "msg": self._told(error)}
+
+    @property
+    def _is_hidden(self) -> bool:
+        """Whether no sentence may have a word of a command in it. A template that nobody has resolved
+        yet may mean that, too."""
+        return bool(self._task.no_log)
+
+    def _told(self, error: RefusalError | FileError) -> str:
+        return error.bare if self._is_hidden else str(error)
 
     # Options
 
@@ -199,11 +223,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         spec = argument_spec()
         for name in _PATHS_ON_TARGET:
             spec[name]["type"] = "str"  # the target expands it
-        _result, options = self.validate_argument_spec(argument_spec=spec, required_one_of=LOCAL_COMMANDS)
+        try:
+            _result, options = self.validate_argument_spec(argument_spec=spec, required_one_of=LOCAL_COMMANDS)
+        except AnsibleError as error:
+            if not self._is_hidden:
+                raise
+            raise RefusalError(str(error), "no_log hides what is wrong with the options") from None
         try:
             return checked(options, is_async=bool(self._task.async_val))
         except ValueError as error:
-            raise RefusalError(str(error)) from error
+            raise _refused_option(error) from error
 
     def _paths_of_files(self) -> dict[str, str]:
         """By role, those that take the place of a command, or that a command reads or prints to."""
@@ -215,15 +244,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             attributes = parse_attributes(self._options)
         except ValueError as error:
-            raise RefusalError(str(error)) from error
+            raise _refused_option(error) from error
         if attributes != Attributes() and "output" not in self._files:
             raise RefusalError("mode, owner, group and backup are for output_file, and the task has none")
         return attributes
 
     def _command_spec(self, role: str, command: Any) -> CommandSpec:
+        try:
+            argv = split_command(role, command, self._options["shell"])
+        except CommandError as error:
+            raise _refused_option(error) from error
         return CommandSpec(
             role=role,
-            argv=split_command(role, command, self._options["shell"]),
+            argv=argv,
             accept_rc=self._options["accept_rc"][role],
             chdir=None if role == "remote" else self._options["local_chdir"],
         )
@@ -241,6 +274,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             ports=self._options["ports"],
             files=frozenset(self._files.keys() - self._redirected.keys()),
             redirected={role: one_line(path) for role, path in self._redirected.items()},
+            is_hidden=self._is_hidden,
         )
 
     # Before a session: is there anything to do, and could it be done
@@ -248,9 +282,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _skip_locally(self) -> str | None:
         creates, removes = self._options["local_creates"], self._options["local_removes"]
         if creates and self._matches_locally(creates):
-            return f"'{creates}' exists on the {_CONTROLLER}"
+            shown = "what local_creates names" if self._is_hidden else f"'{creates}'"
+            return f"{shown} exists on the {_CONTROLLER}"
         if removes and not self._matches_locally(removes):
-            return f"'{removes}' does not exist on the {_CONTROLLER}"
+            shown = "what local_removes names" if self._is_hidden else f"'{removes}'"
+            return f"{shown} does not exist on the {_CONTROLLER}"
         return None
 
     def _matches_locally(self, pattern: str) -> bool:
@@ -268,7 +304,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 else:
                     files.open_output(path, self._attributes, block_size=block_size, command=command)
             except FileError as error:
-                raise RefusalError(f"{self._scene.file(role)} {error}") from error
+                raise RefusalError(f"{self._scene.file(role)} {self._told(error)}") from error
         self._specs.update(files.specs)
 
     def _find_local_executables(self) -> None:
@@ -278,7 +314,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 if isinstance(spec, CommandSpec):
                     find_executable(spec)
             except CommandError as error:
-                raise RefusalError(f"{self._scene.command(spec.role)}: {error}") from error
+                command = self._scene.command(spec.role)
+                raise RefusalError(f"{command}: {error}", f"{command} could not be started") from error
 
     def _skipped(self, reason: str) -> Result:
         result = skipped_result(reason, is_check=self._task.check_mode)
@@ -326,7 +363,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             yield
         except LocalEndpointError as error:
-            raise RefusalError(f"the local endpoint on {_CONTROLLER} ended unexpectedly: {error}") from error
+            words = f"the local endpoint on {_CONTROLLER} ended unexpectedly"
+            raise RefusalError(f"{words}: {error}", words) from error
         finally:
             local_endpoint.close()
             self._progress.close()
@@ -382,7 +420,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _conclude(self, view: Result, files: LocalFiles, endpoint: LocalEndpoint) -> Outcome:
         """While *endpoint* waits for it, with its own descriptors of the files."""
-        verdict = judge(view, mirrored(view), self._scene)
+        verdict = judge_in_scene(view, mirrored(view), self._scene)
         if verdict.failure is not None:
             return Outcome(verdict.failure)
         return self._commit(files, besides=[endpoint.pid])
@@ -415,8 +453,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         helper = shlex.quote(str(self._helper))
         found = self._low_level_execute_command(f"command -v {helper}")
         if found["rc"] != 0:
-            raise RefusalError(f"helper: there is no executable '{self._helper}' on {self._target}")
-        return {"changed": True, "rc": 0, "msg": f"Would run: {self._helper} is on {self._target}"}
+            words = "helper: there is no executable {} on {}"
+            raise RefusalError(
+                words.format(f"'{self._helper}'", self._target), words.format("of that name", self._target)
+            )
+        shown = "the helper" if self._is_hidden else self._helper
+        return {"changed": True, "rc": 0, "msg": f"Would run: {shown} is on {self._target}"}
 
     def _ask_login(self) -> Shown:
         """What the login shows, as its own user: becoming another one cleans the environment."""
@@ -557,10 +599,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _without_view(self, answer: Result) -> Result:
         """The module skipped, or failed as any module may: no Python, no memory, killed."""
         if "skipped_because" in answer:
-            return self._skipped(answer["skipped_because"])
+            return self._skipped(CONDITION if self._is_hidden else answer["skipped_because"])
         answer.pop("invocation", None)
-        printed = f"{answer.get('module_stdout', '')}\n{answer.get('module_stderr', '')}"
-        words = _end_by_signal(answer.get("rc")) or significant_line(printed) or answer.get("msg", "")
+        if self._is_hidden:
+            # A trace may quote anything; Ansible shows these all the same.
+            for name in ("exception", "warnings", "deprecations"):
+                answer.pop(name, None)
+        words = _end_by_signal(answer.get("rc")) or self._words_of(answer)
         if words.startswith(("SyntaxError", "Ansible requires Python")):
             words += (
                 "; is the target's Python too old for this ansible-core? "
@@ -570,6 +615,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         answer["failed"] = True
         return answer
 
+    def _words_of(self, answer: Result) -> str:
+        """Of a module that failed."""
+        if self._is_hidden:
+            return "no_log hides its words"
+        printed = f"{answer.get('module_stdout', '')}\n{answer.get('module_stderr', '')}"
+        return significant_line(printed) or str(answer.get("msg", ""))
+
     def _result(self, local: Result, remote: Result, began: datetime, files: LocalFiles) -> Result:
         scene = self._scene
         for attempt in [*remote["own"]["attempts"], *local["own"]["attempts"]]:
@@ -577,7 +629,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         strangers = local["own"]["strangers"]
         if strangers:
             self._say(f"{strangers} connections of strangers were refused")
-        verdict = judge(local, remote, scene)
+        verdict = judge_in_scene(local, remote, scene)
         if self._task.check_mode:
             # Shown without -v too: it is what was asked for.
             return {**build_preflight_result(local, remote, verdict, scene), "_ansible_verbose_always": True}
@@ -590,7 +642,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             backup = files.commit(besides=besides)
         except FileError as error:
-            return Outcome(f"{self._scene.file('output')} {error}", str(error))
+            words = self._told(error)
+            return Outcome(f"{self._scene.file('output')} {words}", words)
         return Outcome(backup_file=None if backup is None else one_line(backup))
 
     def _new_progress(self, files: LocalFiles) -> Progress:

@@ -78,10 +78,12 @@ def matches(folder: Optional[str], pattern: str) -> List[bytes]:
 def result_of_task(spec: Specification, reason: Optional[str], task: Dict[str, Any]) -> Result:
     """What the action plugin makes of the view, where nobody waits for that. Few tasks need the imports,
     and the target may have to compile them."""
+    from ._engine.hidden import CONDITION
     from ._engine.result import build_detached_result, skipped_result
 
     if reason:
-        return skipped_result(reason, is_check=spec.preflight)
+        shown = CONDITION if task["scene"]["is_hidden"] else reason
+        return skipped_result(shown, is_check=spec.preflight)
     began = datetime.now()
     return build_detached_result(run(spec), task, began, is_check=spec.preflight)
 

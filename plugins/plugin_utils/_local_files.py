@@ -194,10 +194,12 @@ class LocalFiles:
             return
         writer = wait_for_writers(self._output.descriptor, besides=besides, seconds=LEFTOVER_GRACE)
         if writer is not None:
-            raise FileError(
-                f"could not be given its name: process {writer.pid} ({writer.name}), which the command left "
-                "running, still writes to it; have the command wait for all that it starts"
+            words = (
+                "could not be given its name: process {}, which the command left running, still writes to "
+                "it; have the command wait for all that it starts"
             )
+            shown = f"{writer.pid} ({printable(writer.name)})"
+            raise FileError(words.format(shown), words.format(writer.pid))
 
 
 def _look(done: str, path: str) -> _Kind:
@@ -219,9 +221,11 @@ def _look(done: str, path: str) -> _Kind:
 def _expect_folder(folder: str) -> None:
     shown = printable(folder)
     if not os.path.isdir(to_bytes(folder)):
-        raise FileError(f"could not be written: there is no directory '{shown}'")
+        words = "could not be written: there is no directory"
+        raise FileError(f"{words} '{shown}'", f"{words} for it")
     if not os.access(to_bytes(folder), os.W_OK | os.X_OK):
-        raise FileError(f"could not be written: who runs Ansible may not write in directory '{shown}'")
+        words = "could not be written: who runs Ansible may not write in"
+        raise FileError(f"{words} directory '{shown}'", f"{words} its directory")
 
 
 def _expect_access(done: str, path: str, way: int) -> None:

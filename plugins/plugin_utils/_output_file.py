@@ -60,7 +60,12 @@ _LONGEST_NAME = 255
 
 
 class FileError(Exception):
-    """The file can not be used. The words are what follows its name in a sentence."""
+    """The file can not be used. The words are what follows its name in a sentence; *bare* is the same
+    without the names of other files and of processes, if there are any."""
+
+    def __init__(self, text: str, bare: str | None = None) -> None:
+        super().__init__(text)
+        self.bare = text if bare is None else bare
 
 
 class Attributes(NamedTuple):
@@ -308,10 +313,8 @@ class OutputFile:
         """What somebody put in its place in all that time must not be taken for what was received."""
         found = os.stat(hidden, dir_fd=self._folder, follow_symlinks=False)
         if not os.path.samestat(found, os.fstat(self.descriptor)):
-            raise FileError(
-                f"was written, but could not be given its name: '{_shown(hidden)}', "
-                "which it had until then, was replaced"
-            )
+            words = "was written, but could not be given its name: {}, which it had until then, was replaced"
+            raise FileError(words.format(f"'{_shown(hidden)}'"), words.format("the hidden one"))
 
     def _rename(self, hidden: bytes, backup: bytes | None) -> None:
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.ansible import MODULE, ROOT, Ansible, TaskResult
+from harness.ansible import CORE_VERSION, MODULE, ROOT, Ansible, TaskResult
 from harness.network import Target
 from harness.users import PASSWORD
 
@@ -151,6 +151,81 @@ def test_no_log_hides_the_commands(ansible: Ansible, target: Target) -> None:
     assert result.kind == "ok"
     assert "s3cret" not in str(result)
     assert "s3cret" not in run_.output
+
+
+FAILING = {
+    "input": "echo s3cret",
+    "remote": "cat",
+    "output": "sh -c 'cat; echo s3cret: Is a directory >&2; exit 3'",
+}
+#: Tasks that fail, or warn, and what is told of them if they are hidden.
+HIDDEN: list[tuple[dict[str, Any], str]] = [
+    (FAILING, "output command on controller exited 3"),
+    (
+        {"remote": "echo s3cret", "output": "sh -c 'exit 0; s3cret'", "accept_rc": {"remote": [0, 141]}},
+        "output command on controller ended after 0 of the 7 bytes from remote command on ",
+    ),
+    ({"input": "echo x", "remote": "s3cret"}, "remote command on {}: no_log hides what it was"),
+    ({"input": "s3cret x", "remote": "cat"}, "input command on controller could not be started"),
+    ({"input": "s3cret 'x", "remote": "cat"}, "input: no_log hides what is wrong with it"),
+    ({"input": "true", "remote": "cat", "s3cret": 1}, "no_log hides what is wrong with the options"),
+    (
+        {"input": "true", "remote": "cat", "checksum": "s3cret"},
+        "checksum: no_log hides what is wrong with it",
+    ),
+    (
+        {"remote": "true", "output_file": "/no/s3cret/x"},
+        "output file on controller could not be written: there is no directory for it",
+    ),
+    (
+        {"remote": "true", "output_file": "/tmp/s3cret", "owner": "s3cret"},
+        "owner: no_log hides what is wrong with it",
+    ),
+    (
+        {"remote": "true", "input_file": "/dev/null/s3cret"},
+        "input file on controller could not be read: Not a directory",
+    ),
+    (
+        {"input": "true", "remote": "true", "helper": "/no/s3cret"},
+        "the helper on {} did not connect back: it ended with status 127",
+    ),
+]
+
+
+@pytest.mark.parametrize("no_log", [True, "{{ 1 == 1 }}"], ids=["plain", "template"])
+def test_no_log_hides_what_made_a_task_fail(ansible: Ansible, target: Target, no_log: object) -> None:
+    """ansible-core shows that, and warnings, though it hides the result."""
+    tasks: list[dict[str, Any]] = [
+        {MODULE: options, "no_log": no_log, "register": f"task{number}", "ignore_errors": True}
+        for number, (options, _words) in enumerate(HIDDEN)
+    ]
+    told = [f"task{number}.msg ~ task{number}.warnings | default([])" for number in range(len(HIDDEN))]
+    tasks.append({"ansible.builtin.debug": {"msg": [f"{{{{ {one} }}}}" for one in told]}})
+    run = ansible.start({target.name: target.inventory()}, tasks, "-v")
+    results = run.wait()
+    kinds = ["ok" if "accept_rc" in options else "failed" for options, _words in HIDDEN]
+    assert [result.kind for result in results[:-1]] == kinds
+    for (_options, words), said in zip(HIDDEN, results[-1]["msg"], strict=True):
+        assert words.format(target.name) in said
+    assert "s3cret" not in run.output
+
+
+@pytest.mark.skipif(CORE_VERSION < (2, 17), reason="there async has no such results")
+def test_no_log_hides_it_in_the_result_of_a_task_with_async(play: Play) -> None:
+    options = [options for options, _words in HIDDEN[:2]]
+    job = {"async": 60, "poll": 0, "no_log": True}
+    tasks: list[dict[str, Any]] = []
+    for number, one in enumerate(options):
+        tasks.append({MODULE: one, **job, "register": "job"})
+        status = {"jid": "{{ job.ansible_job_id }}"}
+        waits = {"register": "status", "until": "status is finished", "retries": 60, "delay": 0.5}
+        tasks.append({"async_status": status, **waits, "ignore_errors": True, "name": f"task {number}"})
+    results = play(*tasks)[1::2]
+    assert results[0].msg == "output command on controller exited 3"
+    assert len(results[1]["warnings"]) == 1
+    for result in results:
+        assert "s3cret" not in f"{result.msg} {result.get('warnings')} {result.get('exception')}"
+    assert "s3cret" in str(results[0]["input"])
 
 
 def test_of_files_that_are_kept_on_the_target_the_sources_are_run(

@@ -22,8 +22,8 @@ LAYERS = [
     # pure: no socket, no process, no clock
     [
         *["errors", "text", "words", "checksum", "handshake", "specification", "control"],
-        *["scene", "report", "paths", "judge", "result", "identities", "version", "order", "arguments"],
-        *["login_words"],
+        *["scene", "report", "paths", "judge", "hidden", "result", "identities", "version", "order"],
+        *["arguments", "login_words"],
     ],
     # I/O: one thing each
     [

@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from . import paths
-from .judge import Verdict, judge, mirrored
+from .hidden import judge_in_scene
+from .judge import Verdict, mirrored
 from .scene import PEER, Scene
 from .specification import ERROR_STATUS, ROLES
 from .text import printable
@@ -124,7 +125,7 @@ def build_detached_result(
     """The result of a detached session, from the remote side's view alone. *task* has the scene, as it
     was dumped, and the commands."""
     scene, local = Scene.load(task["scene"]), mirrored(view)
-    verdict = judge(local, view, scene)
+    verdict = judge_in_scene(local, view, scene)
     if is_check:
         result = build_preflight_result(local, view, verdict, scene)
     else:

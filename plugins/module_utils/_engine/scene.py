@@ -16,7 +16,8 @@ class Scene(NamedTuple):
     """Hosts by side, and commands by role, as texts; *listen* (auto, local or remote) and
     *ports* as the user gave them. *files* are the roles in which a file has the place of a
     command; its path is in *commands*. *redirected* are the paths of files that commands read or print
-    to, by role. *is_task* tells Ansible's users from the program's, who have other options to name."""
+    to, by role. *is_task* tells Ansible's users from the program's, who have other options to name.
+    With *is_hidden* no sentence names a command or a file but by its role."""
 
     hosts: Dict[str, str]
     commands: Dict[str, str]
@@ -25,6 +26,7 @@ class Scene(NamedTuple):
     files: FrozenSet[str] = frozenset()
     redirected: Mapping[str, str] = MappingProxyType({})
     is_task: bool = True
+    is_hidden: bool = False
 
     def dump(self) -> Dict[str, Any]:
         """As JSON's types."""
@@ -45,7 +47,7 @@ class Scene(NamedTuple):
 
     def _named(self, role: str, kind: str, words: str) -> str:
         host = self.hosts["remote" if role == "remote" else "local"]
-        return f"{role} {kind} '{words}' on {host}"
+        return f"{role} {kind} on {host}" if self.is_hidden else f"{role} {kind} '{words}' on {host}"
 
     def endpoint(self, side: str) -> str:
         return f"{side} endpoint on {self.hosts[side]}"
