@@ -52,6 +52,8 @@ options:
         A character device or a FIFO is read by C(dd), with O(block_size) or 1 MiB for each read.
       - A file that grows while it is sent is sent to the end that is found there; one that gets shorter
         fails the task. What O(input) makes of such a file is its own affair.
+      - If something changes the file in place while it is sent, without making it shorter, a part may be
+        sent as it was and a part as it is then. Nothing notices that, not even O(checksum).
       - Relative to O(local_chdir), if it is not absolute.
     type: path
   output:
