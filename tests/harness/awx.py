@@ -131,7 +131,13 @@ def answer_errors(survey: Object, answers: Object) -> list[str]:
             errors.append(f"Value {answers[name]} for '{name}' is of another type")
         elif answers[name] not in question.get("choices", [answers[name]]):
             errors.append(f"Value {answers[name]} for '{name}' expected to be one of {question['choices']}")
+        elif "max" in question and not question["min"] <= _size_of(answers[name]) <= question["max"]:
+            errors.append(f"'{name}' value {answers[name]} is too small or too large")
     return [*errors, *(f"Variables {name} are not allowed on launch" for name in sorted(unknown))]
+
+
+def _size_of(answer: str | float) -> float:
+    return len(answer) if isinstance(answer, str) else answer
 
 
 # The server
@@ -259,6 +265,9 @@ class Awx:
             return self._answer_survey(method, number, body)
         if part:
             return self._answer_association(method, number, part, body)
+        if method == "DELETE":
+            del self._objects[kind][number]
+            return HTTPStatus.NO_CONTENT, None
         if method == "PATCH":
             self._store(kind, self._objects[kind][number], body)
         return 200, self._objects[kind][number]

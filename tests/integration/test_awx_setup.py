@@ -60,6 +60,7 @@ def test_all_that_a_nightly_backup_needs_is_made(setup: Setup, awx: Awx) -> None
     organization = awx.only("organizations")["id"]
 
     project = awx.only("projects")
+    assert "scm_update_on_launch" not in project
     assert fields(project, "name", "organization", "scm_type", "scm_url") == {
         "name": "Backup playbooks",
         "organization": organization,
@@ -136,6 +137,41 @@ def test_a_later_run_changes_what_is_different(setup: Setup, awx: Awx) -> None:
     assert (template["become_enabled"], schedule["rrule"]) == (True, rrule)
 
 
+def test_a_schedule_that_is_not_wanted_any_more_is_removed(setup: Setup, awx: Awx) -> None:
+    setup()
+    sent = len(awx.sent)
+    url = awx.only("schedules")["url"]
+    other = awx.add("schedules", name="By hand", unified_job_template=awx.only("job_templates")["id"])
+    assert changes_of(setup(rrule="")) == 1
+    assert [(each.method, each.path) for each in awx.sent[sent:]] == [("DELETE", url)]
+    assert awx.all("schedules") == [other]
+    assert changes_of(setup(rrule="")) == 0
+
+
+def test_what_is_left_out_later_is_left_as_it_is(setup: Setup, awx: Awx) -> None:
+    setup(inventory_file="hosts.yml")
+    sent = len(awx.sent)
+    assert changes_of(setup(hosts={"web1": {"ansible_host": "192.0.2.7"}})) == 0
+    assert awx.sent[sent:] == []
+    assert {host["name"] for host in awx.all("hosts")} == {"db1", "web1"}
+    assert awx.only("inventory_sources")["update_on_launch"] is True
+    assert awx.only("projects")["scm_update_on_launch"] is True
+
+
+def test_check_mode_sends_nothing(setup: Setup, awx: Awx) -> None:
+    """Before the first run it can not come further than to what needs an inventory."""
+    done = setup("--check")
+    assert done.returncode != 0
+    assert "TASK [Make the hosts of the inventory]" in done.stdout
+    assert "Make the credential of the login" not in done.stdout
+    assert awx.sent == []
+    setup()
+    sent = len(awx.sent)
+    assert changes_of(setup("--check", become=True, rrule="")) == 2
+    assert awx.sent[sent:] == []
+    assert (awx.only("job_templates")["become_enabled"], len(awx.all("schedules"))) == (False, 1)
+
+
 def test_what_else_can_be_told(setup: Setup, awx: Awx) -> None:
     awx.add("organizations", name="Storage")
     for number in range(2):
@@ -173,7 +209,12 @@ def test_what_else_can_be_told(setup: Setup, awx: Awx) -> None:
         "source_project": project["id"],
         "source_path": "inventory/hosts.yml",
     }
-    assert awx.only("inventory_sources")["update_on_launch"] is True
+    assert fields(awx.only("inventory_sources"), "update_on_launch", "overwrite", "overwrite_vars") == {
+        "update_on_launch": True,
+        "overwrite": True,
+        "overwrite_vars": True,
+    }
+    assert project["scm_update_on_launch"] is True, "else AWX reads the file of an old commit"
     assert (awx.all("hosts"), awx.all("schedules")) == ([], [])
     assert awx.associated(template, "credentials") == [login["id"]]
     assert awx.associated(template, "instance_groups") == [
@@ -203,6 +244,10 @@ def test_the_survey_asks_what_it_is_told_to(setup: Setup, awx: Awx) -> None:
     assert changes_of(setup(hosts=hosts, questions=[], answers={}, extra_vars=answers)) == 2
     assert (template["survey_enabled"], awx.survey(template)) == (False, {})
     assert schedule["extra_data"] == {}
+
+    told = {"backup_dir": "/b", "backup_command": "dump"}
+    changes_of(setup(hosts={"db1": {"backup_name": "shop"}}, questions=[], answers={}, extra_vars=told))
+    assert json.loads(template["extra_vars"]) == told
 
 
 @pytest.mark.parametrize("token", ["the right one", "another17"])
@@ -246,15 +291,48 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no answer where one is needed": (
         {"answers": {"backup_tree": "/srv"}},
-        "backup_dir has to be a string, and may not be missing.",
+        "backup_dir has to be a string of at most 1024 characters, and may not be missing.",
     ),
     "an empty answer where one is needed": (
         {"answers": {"backup_dir": "", "backup_tree": "/srv"}},
-        "backup_dir has to be a string, and may not be missing.",
+        "backup_dir has to be a string of at most 1024 characters, and may not be missing.",
+    ),
+    "a place that is not absolute": (
+        {"answers": {"backup_dir": "backup", "backup_tree": "/srv"}},
+        "backup_dir has to be an absolute path, and 'backup' is not.",
+    ),
+    "a place beside the survey that is not absolute": (
+        {
+            "questions": ["backup_keep"],
+            "answers": {},
+            "rrule": "",
+            "extra_vars": {"backup_dir": "/b", "backup_tree": "srv"},
+        },
+        "backup_tree has to be an absolute path, and 'srv' is not.",
+    ),
+    "a command without a name": (
+        {"answers": {"backup_dir": "/b", "backup_command": "dump"}},
+        "backup_command needs a backup_name in awx_setup_answers:",
+    ),
+    "an image without a name": (
+        {"execution_environment_image": "registry.example.com/socketpipe-ee"},
+        "give awx_setup_execution_environment, too.",
     ),
     "a number as a string": (
         {"answers": {"backup_dir": "/b", "backup_tree": "/srv", "backup_keep": "7"}},
-        "backup_keep has to be an integer.",
+        "backup_keep has to be an integer from 0 to 10000.",
+    ),
+    "a number that is too small": (
+        {"answers": {"backup_dir": "/b", "backup_tree": "/srv", "backup_keep": -1}},
+        "backup_keep has to be an integer from 0 to 10000.",
+    ),
+    "a number that is too large": (
+        {"answers": {"backup_dir": "/b", "backup_tree": "/srv", "backup_keep": 10001}},
+        "backup_keep has to be an integer from 0 to 10000.",
+    ),
+    "an answer that is too long": (
+        {"answers": {"backup_dir": "/b", "backup_tree": "/srv", "backup_name": 129 * "x"}},
+        "backup_name has to be a string of at most 128 characters.",
     ),
     "a choice that there is not": (
         {"answers": {"backup_dir": "/b", "backup_tree": "/srv", "backup_compression": "xz"}},
@@ -271,6 +349,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a rule without an interval": (
         {"rrule": "DTSTART:20260101T030000Z RRULE:FREQ=DAILY"},
+        "AWX would not take",
+    ),
+    "a rule with an interval of nothing": (
+        {"rrule": "DTSTART:20260101T030000Z RRULE:FREQ=DAILY;INTERVAL=0"},
         "AWX would not take",
     ),
 }
