@@ -39,6 +39,14 @@ def test_a_host_with_a_path_is_in_the_table(ansible: Ansible, target: Target, li
     assert 0 < round_trip < 100
 
 
+def test_an_empty_variable_is_none(ansible: Ansible, target: Target) -> None:
+    names = ("listen", "host", "remote_host", "ports")
+    emptied = [word for name in names for word in ("-e", f"socketpipe_{name}=")]
+    done = preflight(ansible, {target.name: target.inventory()}, *emptied)
+    assert done.returncode == 0, done.stdout
+    assert re.match(rf"{target.name} +(local|remote) ", row_of(target.name, done.stdout))
+
+
 def test_a_host_without_a_path_is_in_the_table_and_fails_the_play(ansible: Ansible, target: Target) -> None:
     hosts = {
         target.name: target.inventory(),
