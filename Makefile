@@ -6,7 +6,7 @@
 # make test    every check; as root, for it makes hosts out of network namespaces
 # make lint, make sanity, make unit, make integration, make faults: parts of make test
 # make gate    throughput and overhead: what must not get worse
-# make bench   the collection beside other tools, into docs/benchmarks: more than half an hour
+# make bench   the collection beside other tools, into docs/benchmarks: about 40 minutes
 # make fuzz    the property tests with many more examples, for a few minutes
 # make matrix  the demo, sanity and what a version of ansible-core can change, for each one
 # make docs    the reference as a site, in .cache/site/html
@@ -72,7 +72,7 @@ bench: system-packages $(VENV)/bench $(POSIX)
 
 # What runs inside Ansible, and what Ansible does to a task. The engine is the same with all versions.
 PLUGIN_TESTS := bars local_endpoint local_files options output_file patience progress_lines rendezvous
-TASK_TESTS := arguments async backup benchmark_playbook encryption failures helper_option helper_role preflight \
+TASK_TESTS := arguments async awx_setup backup benchmark_playbook encryption failures helper_option helper_role preflight \
 	progress task_keywords transfers
 VERSION_CHECKS := $(PLUGIN_TESTS:%=tests/unit/test_%.py) $(TASK_TESTS:%=tests/integration/test_%.py)
 CORE_TARGETS := $(addprefix core-,$(CORES))
@@ -85,7 +85,7 @@ $(CORE_TARGETS): core-%:
 	python=$$(tests/tools/find-python $*) && $(MAKE) VENV=.cache/core-$* PYTHON="$$python" \
 		CORE="ansible-core~=$*.0" demo version-checks sanity
 
-version-checks: system-packages $(VENV)/tests
+version-checks: system-packages $(VENV)/tests $(AWX)
 	$(PYTEST) -n $(WORKERS) $(VERSION_CHECKS)
 
 docs: $(VENV)/release
@@ -123,11 +123,11 @@ $(IMPORTER)/made: tests/importer-requirements.txt
 
 # The collection awx.awx, which playbooks/awx_setup.yml uses.
 $(AWX): tests/tools/pypi-collection | $(VENV)/core
-	tests/tools/pypi-collection awx.awx $@
+	tests/tools/pypi-collection $(VENV) awx.awx $@
 
 # The collection ansible.posix, whose synchronize `make bench` measures.
 $(POSIX): tests/tools/pypi-collection | $(VENV)/core
-	tests/tools/pypi-collection ansible.posix $@
+	tests/tools/pypi-collection $(VENV) ansible.posix $@
 
 clean:
 	rm -rf $(VENV) .cache .ansible tests/output
