@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 import yaml
 from harness.ansible import BIN, MODULE, ROOT, Ansible, TaskResult
+from harness.demo import expect_all_moved, make_home, run_demo
 from harness.documented import Home, World, tree
 from harness.network import Target, run
 from harness.pages import PAGES, Block, blocks_of, expect_shown
@@ -37,7 +38,7 @@ NOT_RUN = {
     "make sanity": "it is another part of make test",
     "make unit": "it is another part of make test",
     "make faults": "it is another part of make test",
-    "make bench": "it takes half an hour; test_benchmark.py runs a part of it",
+    "make bench": "it takes about 40 minutes; test_benchmark.py runs a part of it",
     "make gate": "it is another part of make test",
     "make fuzz": "it is a part of make test, for longer",
     "make matrix": "it runs this test's neighbours, with other versions",
@@ -46,6 +47,9 @@ NOT_RUN = {
     "ansible-playbook dds.socketpipe.install_helper -i inventory --become": "test_helper_role.py runs it",
     "ansible-playbook dds.socketpipe.install_helper -i inventory --become -e helper_state=absent": (
         "test_helper_role.py runs it"
+    ),
+    "ansible-galaxy collection install dds.socketpipe": (
+        "it gets what was published last; the tests install what is built of the checkout"
     ),
     "systemctl --user enable --now backup.timer": "no systemd runs in a test",
     "loginctl enable-linger": "no systemd runs in a test",
@@ -57,6 +61,8 @@ INSTALLATION = [
     "cd ~ && ansible-galaxy collection install dds-socketpipe-*.tar.gz",
     "ansible-doc dds.socketpipe.socketpipe",
 ]
+REQUIREMENTS = "ansible-galaxy collection install -r requirements.yml"
+DEMO = "ansible-playbook dds.socketpipe.demo"
 AD_HOC = (
     'ansible tapehost -m dds.socketpipe.socketpipe -a \'remote="dd of=/tmp/x bs=32k" input="tar cf - /etc"\''
 )
@@ -297,6 +303,25 @@ def test_installation(home: Home) -> None:
     assert "Created collection for dds.socketpipe" in home.said[INSTALLATION[0]]
     assert "was installed successfully" in home.said[INSTALLATION[1]]
     assert "accept_rc" in home.said[INSTALLATION[2]]
+
+
+def test_the_requirements_are_what_is_installed(home: Home, ansible: Ansible) -> None:
+    """ansible-galaxy has nothing to do, for it is there."""
+    page = blocks_of(ROOT / "README.md")
+    (text,) = (block.text for block in page if block.text.startswith("# requirements.yml\n"))
+    (ansible.folder / "requirements.yml").write_text(text, encoding="utf-8")
+    ansible.environment["HOME"] = str(home.folder)
+    del ansible.environment["ANSIBLE_COLLECTIONS_PATH"]
+    done = ansible.command(*REQUIREMENTS.split())
+    assert "All requested collections are already installed" in done.stdout, done.stdout + done.stderr
+    assert yaml.safe_load(text) == {"collections": [{"name": "dds.socketpipe"}]}
+
+
+def test_the_demo_of_what_is_installed(home: Home, tmp_path: Path) -> None:
+    program, playbook = DEMO.split()
+    words = [str(BIN / program), playbook]
+    where = {"ANSIBLE_COLLECTIONS_PATH": str(home.collections)}
+    expect_all_moved(run_demo(words, make_home(tmp_path), tmp_path, **where), tmp_path)
 
 
 def test_ad_hoc(home: Home, ansible: Ansible, adhoc: Callable[[str, Path], str]) -> None:
@@ -554,7 +579,17 @@ def test_the_play_of_the_role(ansible: Ansible, target: Target, world: World) ->
 
 
 def test_every_command_is_run_or_listed() -> None:
-    run_here = {*INSTALLATION, AD_HOC, SHORT_AD_HOC, CHECK_AD_HOC, PREFLIGHT, ONE_TEST, NIGHTLY}
+    run_here = {
+        *INSTALLATION,
+        REQUIREMENTS,
+        DEMO,
+        AD_HOC,
+        SHORT_AD_HOC,
+        CHECK_AD_HOC,
+        PREFLIGHT,
+        ONE_TEST,
+        NIGHTLY,
+    }
     walked = {command for block in BLOCKS if block.page in WALKED for command in block.commands()}
     assert set(COMMANDS) - walked == (run_here | set(NOT_RUN)) - walked
 
