@@ -103,6 +103,8 @@ class World:
             (folder / name / "a folder").mkdir(parents=True)
             (folder / name / "a folder" / "a file").write_bytes(os.urandom(3_000_000))
             (folder / name / "small").write_bytes(b"small\n")
+        # A real /etc has links that lead nowhere.
+        (folder / "etc" / "dangling").symlink_to("/nowhere/at/all")
         (folder / "srv" / "disk.img").write_bytes(os.urandom(2_000_000) + bytes(8_000_000))
         (folder / "data").write_bytes(os.urandom(1_000_000) + bytes(4_000_000))
         (folder / "image").write_bytes(os.urandom(1_000_000))
