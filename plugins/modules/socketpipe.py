@@ -135,8 +135,8 @@ options:
       - A command that a signal ended has the status 128 plus the number of the signal, as in a shell.
       - Accepting 141 (SIGPIPE) of a command that writes says that its reader may end before it has read
         everything, as C(head) does. Otherwise that fails the task.
-      - Nothing else of it applies to O(input_file) without O(input), and nothing at all to O(output_file)
-        without O(output).
+      - A file that no command reads or writes has no exit status. Of O(input_file) without O(input) only 141
+        counts here, which lets O(remote) end early; for O(output_file) without O(output) nothing does.
       - For example, tar exits 1 when a file changed while it was read.
     type: dict
     default: {}
@@ -251,8 +251,8 @@ options:
     description:
       - Seconds without a byte in any direction after which the task fails, V(10) or more; V(0) for no limit.
       - A command that has read all its data and works on is no stall, unless it still has something to write.
-      - Without it a session may be silent for hours, as while a tape is changed. That the other machine is
-        still there is looked after in any case.
+      - Without it a session may be silent for hours, as while a tape is changed. The task fails in any case
+        if the other machine or the network is gone.
     type: float
     default: 0
 extends_documentation_fragment:
