@@ -260,8 +260,9 @@ def with_row(readme: str, results: Results) -> str:
     def seconds(peer: str, chapter: str = "file") -> str:
         return amount("seconds", results.value(Place(chapter, peer, "seconds")), unit=False)
 
+    both = f"{seconds('socketpipe')}; pulled {seconds('socketpipe', 'file, pull')}"
     fetch = f"{seconds('fetch', 'file, pull')}; with become {seconds('fetch, become', 'file, pull')}"
-    cells = [seconds("socketpipe"), fetch, seconds("copy"), seconds("synchronize"), seconds("ssh")]
+    cells = [both, fetch, seconds("copy"), seconds("synchronize"), seconds("ssh")]
     row = f"{ROW} " + " | ".join(cells) + " |"
     changed, count = re.subn(rf"^{re.escape(ROW)}.*$", lambda _found: row, readme, flags=re.MULTILINE)
     if count != 1:
