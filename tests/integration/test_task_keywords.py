@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.ansible import CORE_VERSION, MODULE, ROOT, Ansible, TaskResult
+from harness.ansible import MODULE, ROOT, Ansible, TaskResult
 from harness.network import Target
 from harness.users import PASSWORD
 
@@ -210,7 +210,6 @@ def test_no_log_hides_what_made_a_task_fail(ansible: Ansible, target: Target, no
     assert "s3cret" not in run.output
 
 
-@pytest.mark.skipif(CORE_VERSION < (2, 17), reason="there async has no such results")
 def test_no_log_hides_it_in_the_result_of_a_task_with_async(play: Play) -> None:
     options = [options for options, _words in HIDDEN[:2]]
     job = {"async": 60, "poll": 0, "no_log": True}
