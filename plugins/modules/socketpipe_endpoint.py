@@ -156,6 +156,8 @@ def main():
     from ansible_collections.dds.socketpipe.plugins.module_utils._remote_side import answer
 
     result = answer(module.params)
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
     # The process ends now: nobody has to look for garbage in all that was imported.
     if hasattr(gc, "freeze"):  # PyPy has not
         gc.freeze()
