@@ -184,6 +184,56 @@ def test_a_reset_whose_login_goes_on_is_a_cut(program: Program, add_peer: AddPee
     assert ended.status == 2
 
 
+@pytest.mark.parametrize("goes_on", [False, True], ids=["it ends", "it goes on"])
+@pytest.mark.parametrize("input", [None, ["true"]], ids=["no input", "input"])
+def test_a_reset_is_no_end_for_an_output_command_that_does_not_care(
+    program: Program, add_peer: AddPeer, tmp_path: Path, input: list[str] | None, goes_on: bool
+) -> None:
+    """It takes the error before the program can see one: that stands still meanwhile."""
+    part, cut, ended = (tmp_path / name for name in ("part", "cut", "ended"))
+    add_peer(
+        f"sock = connect()\nread_all(sock)\nsock.sendall(bytes(1000))\nwait_for('{cut}')\n"
+        "reset(sock)\nsys.exit(0)"
+    )
+    output = sh(f"cat > {part}; touch {ended}" + ("; exec sleep 1000" if goes_on else ""))
+    with program.start(*with_peer(input=input, output=output)) as running:
+        wait_until(lambda: part.exists() and part.stat().st_size == 1000, "it reads")
+        running.signal(signal.SIGSTOP)
+        cut.touch()
+        wait_until(ended.exists, "it has not cared for the error")
+        running.signal(signal.SIGCONT)
+        result = running.wait()
+    assert result.status != 0
+    assert "Connection reset by peer" in result.errors
+    program.expect_nothing_left()
+
+
+def test_a_stream_that_ends_while_the_program_stands_still_is_whole(
+    program: Program, add_peer: AddPeer, tmp_path: Path
+) -> None:
+    """So that the test above can fail: there is nothing but the FIN that tells the two apart."""
+    part, go, ended = (tmp_path / name for name in ("part", "go", "ended"))
+    add_peer(f"sock = connect()\nread_all(sock)\nsock.sendall(bytes(1000))\nwait_for('{go}')")
+    output = sh(f"cat > {part}; touch {ended}")
+    with program.start(*with_peer(input=None, output=output)) as running:
+        wait_until(lambda: part.exists() and part.stat().st_size == 1000, "it reads")
+        running.signal(signal.SIGSTOP)
+        go.touch()
+        wait_until(ended.exists, "it has seen the end")
+        running.signal(signal.SIGCONT)
+        assert running.wait().status == 0
+    program.expect_nothing_left()
+
+
+def test_a_remote_command_that_does_not_read_cuts_its_own_output(program: Program) -> None:
+    """It ends with what was sent to it unread: that is a reset, whatever it has still to send."""
+    late = sh("sleep 0.2; head -c 3000000 /dev/zero")
+    words = commands(input=["echo", "hi"], remote=late, output=sh("cat | wc -c"))
+    ended = program.run(*HERE, *words)
+    assert ended.status == 2
+    assert "it ended without reading all that was sent to it" in ended.errors
+
+
 def test_a_broken_input_is_a_reset_for_the_remote_side(
     program: Program, add_peer: AddPeer, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ import socket
 from typing import Callable, Dict, List, Optional, Sequence
 
 from .addresses import Address, plain_address
-from .counters import seconds_of_silence, tcp_info, unread_bytes
+from .counters import has_fin, seconds_of_silence, tcp_info, unread_bytes
 from .data import LINGER_RESET, DataConnection
 from .loop import READ, Loop, has_error
 
@@ -115,18 +115,26 @@ class ClassicConnection:
         except OSError:
             self._reset()
         else:
-            on_end(not left)
+            if left or has_fin(self.sock) is not False:
+                on_end(not left)
+            else:
+                self._reset()  # its reader has taken the error
 
     def notice_reset(self) -> None:
         """The loop may not have said so yet."""
-        if not self._has_sent_fin and self._data.is_broken:
+        if self._data.is_broken and not self._may_be_whole:
             self._reset()
 
     def _hung_up(self, events: int) -> None:
-        """Only a reset takes a direction with it that was not ended."""
         self._loop.unwatch(self.sock.fileno())
-        if has_error(events) or not self._has_sent_fin:
+        if has_error(events) or not self._may_be_whole:
             self._reset()
+
+    @property
+    def _may_be_whole(self) -> bool:
+        """Whether a connection that is over may have been ended by two FINs. A reset is all that takes a
+        direction with it that was not ended; a command that reads may have taken its error."""
+        return self._has_sent_fin and has_fin(self.sock) is not False
 
     def _reset(self) -> None:
         if not self.was_reset:
@@ -140,10 +148,13 @@ class ClassicConnection:
 
     @property
     def fin_arrived(self) -> bool:
-        info = tcp_info(self.sock)
-        if info is None or self.was_reset:
+        if self.was_reset:
             return False
-        return info.fin_arrived or (info.is_reset and self._has_sent_fin)
+        answer = has_fin(self.sock)
+        if answer is None:
+            info = tcp_info(self.sock)
+            return info is not None and self._has_sent_fin  # of one that is over, as far as that tells
+        return answer
 
     @property
     def is_acknowledged(self) -> bool:

@@ -11,6 +11,7 @@ the SYN (at the connector) and the FIN as one byte each, tcpi_bytes_received the
 from __future__ import annotations
 
 import fcntl
+import select
 import socket
 import struct
 import sys
@@ -26,6 +27,10 @@ _COUNTERS = struct.Struct("=QQ")
 _INFO_SIZE = 256
 
 _UNMEASURED = 0xFFFFFFFF
+
+#: The option and the kind of what it brings: Linux 4.18 and later. The socket module does not name it.
+_TCP_INQ = 36
+_INQ = struct.Struct("i")
 
 _FIN_ARRIVED = frozenset((8, 9, 11, 6))  # CLOSE_WAIT, LAST_ACK, CLOSING, TIME_WAIT
 _CLOSING = frozenset((4, 9, 11))  # FIN_WAIT1, LAST_ACK, CLOSING
@@ -117,6 +122,55 @@ def taken_bytes(sock: socket.socket) -> Optional[int]:
         unread = unread_bytes(sock)
         if tcp_info(sock) == before:
             return before.received - unread - (1 if before.fin_arrived else 0)
+
+
+def has_fin(sock: socket.socket) -> Optional[bool]:
+    """Whether the peer's FIN has arrived; False, too, while the error of a reset is pending. None where the
+    system does not tell.
+
+    A connection that is over may have ended by two FINs, or by a reset whose error a command has taken:
+    the state, the end of file that is read then and the events are the same. What the kernel says is left
+    to read (TCP_INQ) is not: after FIN, that is one more than there are bytes.
+
+    Nothing is taken from a command that still reads. To peek takes no data. It would take the error of a
+    reset, so it is only done where the connection is over and no error is pending: then none comes any more.
+    """
+    info = tcp_info(sock)
+    if info is None:
+        return None
+    if not info.is_reset:
+        return info.fin_arrived
+    if _has_pending_error(sock):
+        return False
+    while True:
+        unread = unread_bytes(sock)
+        left = _left_to_read(sock)
+        if left is None or unread_bytes(sock) == unread:  # nobody has read in between
+            return None if left is None else left > unread
+
+
+def _has_pending_error(sock: socket.socket) -> bool:
+    """Without taking it."""
+    poll = select.poll()
+    poll.register(sock.fileno(), 0)
+    return any(events & select.POLLERR for _fd, events in poll.poll(0))
+
+
+def _left_to_read(sock: socket.socket) -> Optional[int]:
+    """TCP_INQ, for `has_fin`; None where the system has none."""
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_INQ, 1)
+    except OSError:
+        return None
+    try:
+        flags = socket.MSG_PEEK | socket.MSG_DONTWAIT
+        _data, notes, _flags, _address = sock.recvmsg(1, socket.CMSG_SPACE(_INQ.size), flags)
+    except OSError:
+        return 0  # this end has disconnected it
+    finally:
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_INQ, 0)
+    found = [value for level, kind, value in notes if (level, kind) == (socket.IPPROTO_TCP, _TCP_INQ)]
+    return int(_INQ.unpack(found[0])[0]) if found else None
 
 
 def _raw_info(sock: socket.socket) -> Optional[bytes]:

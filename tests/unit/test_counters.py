@@ -1,0 +1,146 @@
+# Copyright (c) 2026, dds.socketpipe contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the kernel tells of a connection, about real connections over loopback."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine import counters
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.counters import (
+    has_fin,
+    tcp_info,
+    unread_bytes,
+)
+from ansible_collections.dds.socketpipe.plugins.module_utils._engine.data import DataConnection
+from harness.sockets import read_to_the_end, reset, tcp_pair
+from harness.waiting import wait_until
+
+DATA = pytest.mark.parametrize("data", [b"", b"some data"], ids=["nothing unread", "data unread"])
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """This end of a connection, and the peer's."""
+    own, peer = tcp_pair()
+    yield own, peer
+    own.close()
+    peer.close()
+
+
+Ends = tuple[socket.socket, socket.socket]
+
+
+def state_is(sock: socket.socket, *names: str) -> Callable[[], bool]:
+    states = {"FIN_WAIT2": 5, "CLOSED": 7, "CLOSE_WAIT": 8}
+
+    def look() -> bool:
+        info = tcp_info(sock)
+        return info is not None and info.state in [states[name] for name in names]
+
+    return look
+
+
+def take_error(sock: socket.socket) -> int:
+    """As a read does that somebody ignores."""
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+
+def end_by_reset(own: socket.socket, peer: socket.socket, data: bytes = b"") -> None:
+    """After this end's FIN."""
+    own.shutdown(socket.SHUT_WR)
+    wait_until(state_is(own, "FIN_WAIT2"), "the peer has the FIN")
+    peer.sendall(data)
+    wait_until(lambda: unread_bytes(own) == len(data), "the data is here")
+    reset(peer)
+    wait_until(state_is(own, "CLOSED"), "the reset is here")
+
+
+def test_a_connection_that_nobody_has_ended_has_no_fin(ends: Ends) -> None:
+    own, peer = ends
+    peer.sendall(b"x")
+    assert has_fin(own) is False
+    own.shutdown(socket.SHUT_WR)
+    assert has_fin(own) is False
+
+
+@DATA
+def test_a_fin_shows_before_and_after_this_ends_own(ends: Ends, data: bytes) -> None:
+    own, peer = ends
+    peer.sendall(data)
+    peer.shutdown(socket.SHUT_WR)
+    wait_until(state_is(own, "CLOSE_WAIT"), "the FIN is here")
+    assert has_fin(own) is True
+    own.shutdown(socket.SHUT_WR)
+    wait_until(state_is(own, "CLOSED"), "both have ended")
+    assert has_fin(own) is True
+    assert read_to_the_end(own) == (data, None)
+    assert has_fin(own) is True
+
+
+@DATA
+def test_a_fin_that_comes_after_this_ends_own_shows(ends: Ends, data: bytes) -> None:
+    own, peer = ends
+    own.shutdown(socket.SHUT_WR)
+    wait_until(state_is(own, "FIN_WAIT2"), "the peer has the FIN")
+    peer.sendall(data)
+    peer.shutdown(socket.SHUT_WR)
+    wait_until(state_is(own, "CLOSED"), "both have ended")
+    assert has_fin(own) is True
+    assert read_to_the_end(own) == (data, None)
+    assert has_fin(own) is True
+
+
+@DATA
+def test_a_reset_whose_error_somebody_took_is_no_fin(ends: Ends, data: bytes) -> None:
+    """All else that can be asked for looks as after two FINs."""
+    own, peer = ends
+    end_by_reset(own, peer, data)
+    assert take_error(own) != 0
+    assert has_fin(own) is False
+    assert read_to_the_end(own) == (data, None)
+    assert has_fin(own) is False
+
+
+@DATA
+def test_to_ask_takes_neither_data_nor_error_away(ends: Ends, data: bytes) -> None:
+    own, peer = ends
+    end_by_reset(own, peer, data)
+    for _time in range(3):
+        assert has_fin(own) is False
+    got, error = read_to_the_end(own)
+    assert got == data
+    assert isinstance(error, ConnectionResetError)
+
+
+def test_what_this_end_broke_has_no_fin(
+    make_pair: Callable[[], tuple[DataConnection, DataConnection]],
+) -> None:
+    _peer, own = make_pair()
+    own.disconnect()
+    assert has_fin(own.sock) is False
+    take_error(own.sock)
+    assert has_fin(own.sock) is False
+
+
+def test_nobody_else_is_told_what_is_left(ends: Ends) -> None:
+    """What a command asks for with recvmsg is as if nobody had looked."""
+    own, peer = ends
+    end_by_reset(own, peer, b"data")
+    take_error(own)
+    has_fin(own)
+    assert own.recvmsg(10, 100)[:3] == (b"data", [], 0)
+
+
+def test_where_the_system_does_not_tell_that_is_said(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option that no system has stands for one that an old one has not."""
+    monkeypatch.setattr(counters, "_TCP_INQ", 9999)
+    own, peer = ends
+    assert has_fin(own) is False
+    end_by_reset(own, peer)
+    assert has_fin(own) is False
+    take_error(own)
+    assert has_fin(own) is None
