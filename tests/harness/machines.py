@@ -174,6 +174,6 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def retransmissions(node: Node) -> int:
-    """How often in a row a connection of *node* has sent the same again; the most of them all."""
+    """How often in a row a connection of *node* has sent the same, or asked, again; the most of them all."""
     found: Sequence[str] = re.findall(r"backoff:(\d+)", node.run("ss", "-Htin").stdout)
     return max(map(int, found), default=0)

@@ -786,6 +786,7 @@ IMPATIENT: dict[str, Any] = {
     "data._KEEPALIVE": {"TCP_KEEPIDLE": 1, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 2},
     "classic.SILENCE": 2,
     "classic._LOOK_AT_SILENCE": 0.2,
+    "classic_connection.ANSWER_TIME": 0.5,
     "login.HANG_UP_GRACE": 0.5,
     "caller.LOGIN_GRACE": 0.5,
     "peer.SILENCE": 2,
@@ -814,6 +815,25 @@ def test_a_link_that_is_down_for_ever(
     assert SILENT[option] in ended.errors
     network.expect_nothing_left()
     assert not gate.whole.exists()
+
+
+def test_a_machine_that_is_gone_while_its_command_does_not_read(
+    make_pair: Callable[..., Pair], machines: Machines, network: Network, tmp_path: Path
+) -> None:
+    """As during the change of a tape: until it is gone, it answers whenever it is asked."""
+    program = Program(tmp_path / "impatient", patience=IMPATIENT)
+    pair = make_pair(local=program, remote=program, sshd_options=IMPATIENT_SSHD)
+    words = "socketpipe -i { cat /dev/zero } -l { ssh remotehost } -r { sleep 1000 }"
+    running = machines.start(pair.here, words)
+    wait_until(lambda: retransmissions(pair.here) >= IN_VAIN - 1, "it is asked ever more rarely")
+    assert running.process.poll() is None
+    cut(pair)
+    ended = running.wait()
+    assert ended.status == 2
+    assert "nothing was heard of its machine for " in ended.errors
+    # That the command is still there nobody here can know: it neither reads nor writes.
+    kill(process_on(pair.remote, "sleep 1000"))
+    network.expect_nothing_left()
 
 
 # More than two machines

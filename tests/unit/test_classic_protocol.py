@@ -34,6 +34,8 @@ PATIENCE = {
     "login.TERM_GRACE": 0.3,
     "classic.STATUS_GRACE": 0.5,
 }
+#: Seconds.
+SILENCE = 1.0
 #: What begins a login that plays the remote side by itself.
 PEER = """
 import json, os, socket, struct, sys, time
@@ -85,13 +87,27 @@ def program(tmp_path: Path) -> Iterator[Program]:
 
 
 @pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[Program]:
+    """A machine is lost after `SILENCE`, if it owes an answer."""
+    patience = {
+        **PATIENCE,
+        "classic.SILENCE": SILENCE,
+        "classic._LOOK_AT_SILENCE": 0.02,
+        "classic_connection.ANSWER_TIME": 0.5,
+    }
+    program = Program(tmp_path / "impatient", patience=patience)
+    yield program
+    program.close()
+
+
+@pytest.fixture
 def add_peer(program: Program) -> AddPeer:
     """Installs the login `peer`, which plays the remote side as the given script says."""
+    return lambda script: add_peer_to(program, script)
 
-    def add(script: str) -> None:
-        program.add("peer", f"#!{sys.executable} -IS\n{PEER}\n{script}\n")
 
-    return add
+def add_peer_to(program: Program, script: str) -> None:
+    program.add("peer", f"#!{sys.executable} -IS\n{PEER}\n{script}\n")
 
 
 def with_peer(*, input: Sequence[str] | None = ("cat",), output: Sequence[str] | None = None) -> list[str]:
@@ -269,6 +285,37 @@ def test_the_status_of_a_remote_side_is_waited_for_after_its_data(
         (tmp_path / "go").touch()
         assert running.wait().status == 9
     program.expect_nothing_left()
+
+
+#: An input command: it writes 20 MB, and tells when nothing was heard of their reader for as long as that.
+TELLS_SILENCE = """
+import os, socket, struct, sys, threading, time
+sock = socket.socket(fileno=os.dup(1))
+
+def silence():
+    return min(struct.unpack_from("=II", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), 52))
+
+def look():
+    while silence() < 1400:
+        time.sleep(0.02)
+    open(sys.argv[1], "w")
+
+threading.Thread(target=look, daemon=True).start()
+sock.sendall(bytes(20000000))
+"""
+
+
+def test_a_machine_whose_command_does_not_read_is_not_lost(impatient: Program, tmp_path: Path) -> None:
+    """The kernel asks it ever more rarely whether it does: here, until it asks more rarely than a machine
+    that owes an answer may be silent."""
+    silent, got = tmp_path / "silent", tmp_path / "got"
+    add_peer_to(
+        impatient,
+        f"sock = connect()\nwait_for('{silent}')\nwrite('{got}', str(len(read_all(sock))).encode())",
+    )
+    input = [sys.executable, "-c", TELLS_SILENCE, str(silent)]
+    assert impatient.run(*with_peer(input=input)) == (0, b"", "")
+    assert got.read_bytes() == b"20000000"
 
 
 def test_a_remote_side_that_never_does_anything_is_waited_for_until_a_signal_comes(

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Callable, Iterator
 
 import pytest
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine import counters
 from ansible_collections.dds.socketpipe.plugins.module_utils._engine.counters import (
     has_fin,
+    owes_an_answer,
+    shows_debt,
     tcp_info,
     unread_bytes,
 )
@@ -144,3 +147,33 @@ def test_where_the_system_does_not_tell_that_is_said(ends: Ends, monkeypatch: py
     assert has_fin(own) is False
     take_error(own)
     assert has_fin(own) is None
+
+
+def test_who_is_asked_nothing_or_has_answered_owes_no_answer(ends: Ends) -> None:
+    own, peer = ends
+    assert not owes_an_answer(own)
+    own.sendall(b"data")
+    wait_until(lambda: unread_bytes(peer) == 4, "it is there")
+    wait_until(lambda: not owes_an_answer(own), "it is acknowledged")
+
+
+def info(*, probes: int = 0, unacked: int = 0, sent: int, data: int, ack: int) -> bytes:
+    """A struct tcp_info; the last three are milliseconds since each."""
+    raw = bytearray(256)
+    raw[3] = probes
+    struct.pack_into("=I", raw, 24, unacked)
+    struct.pack_into("=IIII", raw, 44, sent, 0, data, ack)
+    return bytes(raw)
+
+
+def test_one_question_or_its_answer_may_be_lost_on_the_way() -> None:
+    assert not shows_debt(info(probes=1, sent=200000, data=300000, ack=120000))
+    assert shows_debt(info(probes=2, sent=200000, data=300000, ack=240000))
+
+
+def test_data_that_was_answered_at_all_is_not_owed() -> None:
+    """What finds no room is not acknowledged, but answered; then it is sent again, ever more rarely."""
+    assert shows_debt(info(unacked=1, sent=100, data=300000, ack=70000))
+    assert not shows_debt(info(unacked=1, sent=70001, data=300000, ack=70000))
+    assert not shows_debt(info(unacked=1, sent=70001, data=70000, ack=300000))
+    assert not shows_debt(info(sent=100, data=300000, ack=70000))

@@ -42,7 +42,7 @@ ABORT_TIMEOUT = 12.0
 STATUS_GRACE = 5.0
 #: Seconds without a byte, after the remote command has ended, until its connection has to end too.
 LEFTOVER_GRACE = 30.0
-#: Seconds without any acknowledgement after which the other machine is given up.
+#: Seconds without an answer that is owed, after which the other machine is given up.
 SILENCE = 60.0
 _LOOK_AT_LEFTOVER = 1.0
 _LOOK_AT_SILENCE = 5.0
@@ -303,7 +303,7 @@ class ClassicEndpoint:
     def _watch_silence(self) -> None:
         if self._connection.was_reset or self._reason is not None:
             return
-        silence = self._connection.silence
+        silence = self._connection.look_for_silence()
         if silence >= SILENCE:
             self.loop.fail(PeerLostError(f"nothing was heard of its machine for {silence:.0f} s"))
         self.loop.after(_LOOK_AT_SILENCE, self._watch_silence)

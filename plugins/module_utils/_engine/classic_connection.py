@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
 from typing import Callable, Dict, List, Optional, Sequence
 
 from .addresses import Address, plain_address
-from .counters import has_fin, seconds_of_silence, tcp_info, unread_bytes
+from .counters import has_fin, owes_an_answer, seconds_of_silence, tcp_info, unread_bytes
 from .data import LINGER_RESET, DataConnection
 from .loop import READ, Loop, has_error
 
 #: Seconds between two looks at what the kernel does not wake anybody for.
 LOOK = 0.05
+#: Seconds that an answer of the other machine may take.
+ANSWER_TIME = 10.0
 #: How many of the refused addresses are remembered, for the message.
 _REMEMBERED = 5
 
@@ -92,6 +95,7 @@ class ClassicConnection:
         self._data = DataConnection(sock, handshake_sent=0, handshake_received=0, is_connector=False)
         self._has_sent_fin = False
         self.was_reset = False
+        self._owed_since: Optional[float] = None
         # Nothing but an error, or the end of both directions.
         loop.watch(sock.fileno(), 0, self._hung_up)
 
@@ -171,12 +175,16 @@ class ClassicConnection:
         """Bytes that have arrived, and that nobody has read."""
         return unread_bytes(self.sock)
 
-    @property
-    def silence(self) -> float:
-        """Seconds since the other machine was last heard of; 0 where that does not matter any more."""
-        info = tcp_info(self.sock)
+    def look_for_silence(self) -> float:
+        """Seconds since the other machine was last heard of, if it owes an answer; else 0. To be asked again
+        and again: what it was asked a moment ago it may still be answering."""
+        now, info = time.monotonic(), tcp_info(self.sock)
         is_over = info is not None and info.is_reset
-        return 0.0 if is_over else seconds_of_silence(self.sock) or 0.0
+        if is_over or not owes_an_answer(self.sock):
+            self._owed_since = None
+            return 0.0
+        self._owed_since = self._owed_since or now
+        return (seconds_of_silence(self.sock) or 0.0) if now - self._owed_since >= ANSWER_TIME else 0.0
 
     def count_sent(self) -> Optional[int]:
         return self._data.count_sent()

@@ -21,6 +21,10 @@ from typing import NamedTuple, Optional
 _ACKED_OFFSET = 120  # tcpi_bytes_acked, then tcpi_bytes_received: Linux 4.1 and later
 _ROUND_TRIP_OFFSET = 148  # tcpi_min_rtt, in microseconds: Linux 4.9 and later
 _LAST_OFFSET = 52  # tcpi_last_data_recv, then tcpi_last_ack_recv, in milliseconds
+_PROBES_OFFSET = 3  # tcpi_probes, a byte
+_UNACKED_OFFSET = 24  # tcpi_unacked, in packets
+_SENT_OFFSET = 44  # tcpi_last_data_sent, in milliseconds
+_NUMBER = struct.Struct("=I")
 _LAST = struct.Struct("=II")
 _MICROSECONDS = struct.Struct("=I")
 _COUNTERS = struct.Struct("=QQ")
@@ -77,6 +81,24 @@ def seconds_of_silence(sock: socket.socket) -> Optional[float]:
         return None
     data, acknowledgement = _LAST.unpack_from(raw, _LAST_OFFSET)
     return float(min(data, acknowledgement)) / 1000
+
+
+def owes_an_answer(sock: socket.socket) -> bool:
+    """Whether the peer has said nothing to data since that was last sent, or to more than one of the
+    kernel's questions: one, or its answer, may be lost.
+
+    A peer that says nothing owes nothing while it was not asked. Where its window is closed the kernel asks
+    ever more rarely, every two minutes in the end.
+    """
+    raw = _raw_info(sock)
+    return raw is not None and shows_debt(raw)
+
+
+def shows_debt(raw: bytes) -> bool:
+    """`owes_an_answer`, of a struct tcp_info."""
+    (unacked,), (sent,) = (_NUMBER.unpack_from(raw, at) for at in (_UNACKED_OFFSET, _SENT_OFFSET))
+    is_unheard = sent < min(_LAST.unpack_from(raw, _LAST_OFFSET))
+    return raw[_PROBES_OFFSET] > 1 or (unacked > 0 and is_unheard)
 
 
 def round_trip(sock: socket.socket) -> Optional[float]:
