@@ -67,10 +67,14 @@ HARD = {
     "unicode": "f\u00fcr \u65e5\u672c \U0001f600",
     "no-break space": "a\u00a0b",
     "percent": "%s%%",
+    "percent of fish": "%self",
+    "path of zsh": "=ls",
+    "no path of zsh": "=nosuch=",
+    "assignment": "of=/dev/st0",
 }
 EACH = pytest.mark.parametrize("word", HARD.values(), ids=HARD.keys())
 #: Of the kind that a login may find, those that this machine has.
-SHELLS = [name for name in ("sh", "dash", "bash", "ksh", "zsh") if shutil.which(name)]
+SHELLS = [name for name in ("sh", "dash", "bash", "ksh", "zsh", "fish") if shutil.which(name)]
 EVERY_SHELL = pytest.mark.parametrize("shell", SHELLS)
 ANY_WORD = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 
@@ -119,10 +123,11 @@ def remote_commands(word: str) -> list[list[str]]:
 # The plain command line
 
 
+@EVERY_SHELL
 @EACH
-def test_through_one_shell_the_plain_words_are_what_was_typed(path: str, word: str) -> None:
+def test_through_one_shell_the_plain_words_are_what_was_typed(path: str, shell: str, word: str) -> None:
     for remote in remote_commands(word):
-        got = arguments(through_shell(path, plain_words(HOST, PORT, remote)))
+        got = arguments(through_shell(path, plain_words(HOST, PORT, remote), shell))
         assert got == ["-s", HOST, str(PORT), *remote]
         assert unquoted_words(got[1:]) == [HOST, str(PORT), *remote]
 
@@ -151,8 +156,14 @@ def test_any_words_come_through_one_shell_and_through_none(path: str, remote: li
 
 def test_words_that_need_no_quotes_have_none() -> None:
     """So that the C program can have them from a login without a shell, too."""
-    words = ["socketpipe", "-s", HOST, "40000", "dd", "of=/dev/st0", "bs=32k"]
+    words = ["socketpipe", "-s", HOST, "40000", "dd", "of=/dev/st0", "bs=32k", "%s", "%selfish", "a=%self"]
     assert plain_words(HOST, PORT, words[4:]) == words
+
+
+@pytest.mark.parametrize("word", ["=", "=ls", "==", "%self"])
+def test_words_that_only_some_shells_would_change_have_quotes(word: str) -> None:
+    """zsh, tcsh or fish, which not every machine has to try it with."""
+    assert plain_words(HOST, PORT, ["cat", word])[4:] == ["cat", f"'{word}'"]
 
 
 @pytest.mark.parametrize("remote", [["cat", "a b"], ["cat", ""], ["*"]])

@@ -45,8 +45,8 @@ def goes_through_a_shell(login: Sequence[str]) -> bool:
 
 def quote(word: str) -> str:
     """*word* for a shell that takes one level of quotes away: sh, and csh and fish, which make something
-    of ! and of backslashes inside quotes."""
-    if re.fullmatch(r"[\w@%+=:,./-]+", word, re.ASCII):
+    of ! and of backslashes inside quotes; zsh takes =ls for a path, and fish %self for a process."""
+    if re.fullmatch(r"(?!=|%self$)[\w@%+=:,./-]+", word, re.ASCII):
         return word
     return "'" + re.sub(r"([\\'!])", r"'\\\1'", word) + "'"
 
