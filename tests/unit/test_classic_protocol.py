@@ -250,6 +250,19 @@ def test_a_remote_command_that_does_not_read_cuts_its_own_output(program: Progra
     assert "it ended without reading all that was sent to it" in ended.errors
 
 
+def test_a_connection_that_was_reset_before_it_is_looked_at_starts_nothing(
+    program: Program, add_peer: AddPeer, tmp_path: Path
+) -> None:
+    """As that of a remote command that is not there; the program stands still meanwhile."""
+    begun = tmp_path / "begun"
+    add_peer(
+        "import signal\nos.kill(os.getppid(), signal.SIGSTOP)\nreset(connect())\n"
+        "os.kill(os.getppid(), signal.SIGCONT)\nsys.exit(3)"
+    )
+    assert program.run(*with_peer(input=["touch", str(begun)])).status == 3
+    assert not begun.exists()
+
+
 def test_a_broken_input_is_a_reset_for_the_remote_side(
     program: Program, add_peer: AddPeer, tmp_path: Path
 ) -> None:
@@ -653,12 +666,13 @@ def nobody_came(server: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("command", ["no-such-command", "/no/such/file", "", "/tmp", "/etc/passwd"])
-def test_a_command_that_is_none_is_explained_before_anything_connects(
+def test_a_command_that_is_none_is_explained_and_nobody_waits_for_its_connection(
     program: Program, server: socket.socket, command: str
 ) -> None:
     host, port = server.getsockname()[:2]
     expect_sentence(program.run("-s", host, str(port), command), "remote command: ")
-    assert nobody_came(server)
+    with pytest.raises(ConnectionError):
+        server.accept()[0].recv(1)
 
 
 # The C program at the other end
@@ -728,6 +742,15 @@ def test_the_original_never_gets_a_word_with_quotes_that_no_shell_took_away(
     assert "bad port specification" in ended.errors
     plain = commands(login=["bareclogin"], input=["true"], remote=["printf", "%s", "ab"])
     assert program.run(*HERE, *plain) == (0, b"ab", "")
+
+
+@WITH_C
+def test_the_original_does_not_wait_for_a_command_that_is_not_there(program: Program, original: Path) -> None:
+    """It waits for the connection, and for that alone, with no limit unless it has one from its user."""
+    call = commands(login=["shlogin"], input=["cat"], remote=["no-such-command"])
+    ended = program.run(*HERE, *call, path=original)
+    assert ended.status == 2
+    assert "socketpipe: remote command: no executable 'no-such-command' was found" in ended.errors
 
 
 @WITH_C

@@ -153,8 +153,11 @@ class ClassicEndpoint:
         self.crew.hire_guard()
         self._on_event({"event": "ready"})
         self._wait_connected()
-        self.crew.guard_descriptors([self._connection.sock.fileno()])
-        self._start()
+        self._connection.notice_reset()
+        # There may be no remote command: then, if that is known in time, nothing is read from a tape for it.
+        if "broken" not in self._states.values():
+            self.crew.guard_descriptors([self._connection.sock.fileno()])
+            self._start()
         self.loop.run_until(self._is_over)
 
     def _wait_connected(self) -> None:

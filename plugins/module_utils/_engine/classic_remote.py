@@ -13,7 +13,7 @@ from typing import Any, List, NoReturn
 
 from .command import find_executable
 from .data import LINGER_OFF, LINGER_RESET, keep_alive
-from .errors import NoPathError
+from .errors import CommandError, NoPathError
 from .specification import CommandSpec
 from .text import printable, to_bytes
 
@@ -24,7 +24,12 @@ CONNECT_TIMEOUT = 60.0
 def become(host: str, port: str, argv: List[str]) -> NoReturn:
     """Connect to *host* and *port*, and become the command *argv*, whose standard input and output
     the connection is. Raises CommandError and NoPathError."""
-    find_executable(CommandSpec("remote", argv, accept_rc=[0]))
+    try:
+        find_executable(CommandSpec("remote", argv, accept_rc=[0]))
+    except CommandError:
+        # Whoever waits for the connection, and for nothing else, would do so for ever.
+        _connect(host, port).close()
+        raise
     sock = _connect(host, port)
     keep_alive(sock)
     # Python ignores it, and what is ignored stays so: the command would not end with its reader.
