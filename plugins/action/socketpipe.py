@@ -447,7 +447,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         with self._closing(local_endpoint):
             self._ask_helper(host, port, local_endpoint)
             local = local_endpoint.wait_view()
-        return with_helper(self._result(local, mirrored(local), began, files), one_line(self._helper))
+        result = self._result(local, mirrored(local), began, files)
+        return with_helper(result, local, one_line(self._helper))
 
     def _look_for_helper(self) -> Result:
         helper = shlex.quote(str(self._helper))

@@ -31,6 +31,8 @@ LOST = [
     "the bytes are counted on the controller alone",
     "the end of the data is not fail-safe on the target's side: a reader on the controller sees a good end "
     "whatever ended the remote command, and only the task fails",
+    "one connection carries both directions: a remote command that ends before it has read everything, "
+    "which the status 141 of input may accept, cuts what it still had to print",
     "nobody proves who connects: what comes from an address of the target is taken for the remote command",
 ]
 
@@ -49,9 +51,19 @@ def why_not(options: Mapping[str, Any], *, is_async: bool) -> str | None:
     )
 
 
-def with_helper(result: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """*result*, of a session through the program at *path*."""
-    return {**result, "helper": {"path": path, "lost": LOST}}
+#: Of a session whose input was stopped, which is a success if that is accepted.
+_CUT = (
+    "the remote command ended before it had read everything, which cut its connection: the end of what it "
+    "printed may be missing in stdout"
+)
+
+
+def with_helper(result: Mapping[str, Any], local: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """*result*, of a session through the program at *path* with the *local* side's view."""
+    input = local["own"]["directions"].get("input", {})
+    is_cut = input.get("state") == "stopped" and not result.get("failed")
+    warnings = {"warnings": [*result.get("warnings", []), _CUT]} if is_cut else {}
+    return {**result, **warnings, "helper": {"path": path, "lost": LOST}}
 
 
 def sources(shown: Shown, known: Iterable[str]) -> list[str] | None:

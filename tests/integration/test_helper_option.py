@@ -80,7 +80,12 @@ def test_the_result_says_what_is_lost(session: Session, program: Path) -> None:
     assert (result.kind, result["stdout"]) == ("ok", "x\n"), result.msg
     assert result["helper"]["path"] == f"{program}"
     said = " ".join(result["helper"]["lost"])
-    for lost in ("no report", "not fail-safe", "nobody proves who connects"):
+    for lost in (
+        "no report",
+        "not fail-safe",
+        "cuts what it still had to print",
+        "nobody proves who connects",
+    ):
         assert lost in said
 
 
@@ -170,7 +175,16 @@ def test_an_input_may_be_stopped_where_that_is_accepted(session: Session) -> Non
     refused = session(input="yes", remote="head -1")
     assert refused.kind == "failed"
     assert "ended without reading all that was sent to it" in refused.msg
-    assert session(input="yes", remote="head -1", accept_rc={"input": [0, 1, 141]}).kind == "ok"
+    result = session(input="yes", remote="head -1", accept_rc={"input": [0, 1, 141]})
+    assert result.kind == "ok"
+    assert "the end of what it printed may be missing in stdout" in result["warnings"][0]
+
+
+def test_an_input_that_was_read_to_its_end_cuts_nothing(session: Session) -> None:
+    """Where it might have been stopped, too: then there is nothing to warn of."""
+    result = session(input="echo x", remote="cat", accept_rc={"input": [0, 141]})
+    assert (result.kind, result["stdout"]) == ("ok", "x\n"), result.msg
+    assert "warnings" not in result
 
 
 def test_a_helper_that_is_not_there_is_named(session: Session) -> None:

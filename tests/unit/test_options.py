@@ -174,7 +174,7 @@ RESULTS = {
     "files": result_of_files(),
     "failed file": with_outcome(result_of_files(), Outcome("it could not", "be named")),
     "both": result_of_both(),
-    "helper": with_helper(result_of(*filtered(read="stopped")), "/usr/local/bin/socketpipe"),
+    "helper": with_helper(result_of(*filtered(read="stopped")), filtered()[0], "/usr/local/bin/socketpipe"),
     "no path": result_of(*no_path()),
     "preflight": preflight_of(*views(report(path={**PATH, "round_trip": 0.001}), report())),
     "preflight without a path": preflight_of(*no_path()),
