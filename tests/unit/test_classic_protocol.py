@@ -193,6 +193,14 @@ def test_a_reset_is_no_end_of_the_data(
     assert not gate.whole.exists()
 
 
+def test_a_reset_of_what_was_sent_nothing_is_no_lack_of_reading(program: Program, add_peer: AddPeer) -> None:
+    add_peer("sock = connect()\nread_all(sock)\nsock.sendall(bytes(1000))\nreset(sock)")
+    ended = program.run(*with_peer(input=None, output=["cat"]))
+    assert ended.status == 2
+    assert "the data connection was reset, though the remote command ended well" in ended.errors
+    assert "without reading" not in ended.errors
+
+
 def test_a_reset_whose_login_goes_on_is_a_cut(program: Program, add_peer: AddPeer, tmp_path: Path) -> None:
     add_peer(f"reset(connect())\nwait_for('{tmp_path}/never')")
     ended = program.run(*with_peer(input=["sleep", "1000"]))

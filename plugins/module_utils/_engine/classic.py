@@ -262,6 +262,10 @@ class ClassicEndpoint:
     def _settle_reset(self) -> None:
         if self._login_rc is None:
             self.loop.fail(NetworkError("the data connection was cut by something on the way"))
+        elif "input" not in self._specs:
+            self.loop.fail(
+                NetworkError("the data connection was reset, though the remote command ended well")
+            )
         elif not self._may_be_stopped:
             self.loop.fail(CommandError("remote", "it ended without reading all that was sent to it"))
 
