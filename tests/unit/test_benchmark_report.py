@@ -382,7 +382,9 @@ def test_the_links_of_the_page_lead_to_its_headings(page: str) -> None:
 
 def test_the_row_of_the_readme(content: dict[str, Any]) -> None:
     readme = report.with_row(f"a\n{report.ROW} old |\nb\n", parse(content))
-    assert readme == f"a\n{report.ROW} 1.21; pulled 1.19 | 24.2; with become > 300 | 31.5 | 9.90 | 5.40 |\nb\n"
+    assert (
+        readme == f"a\n{report.ROW} 1.21; pulled 1.19 | 24.2; with become > 300 | 31.5 | 9.90 | 5.40 |\nb\n"
+    )
 
 
 def test_a_readme_without_the_row_is_refused(content: dict[str, Any]) -> None:
