@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -146,3 +147,50 @@ def test_a_command_closes_all_it_was_given(sessions: Sessions, tmp_path: Path, r
     else:
         assert verdict.failure is not None
         assert not gate.whole.exists() or role == "remote"
+
+
+#: Programs made for inetd take their standard input for a socket with two directions.
+SHUTDOWNS = {
+    "after the end": "read(); sock.shutdown(socket.SHUT_WR)",
+    "after the end, both": "read(); sock.shutdown(socket.SHUT_RDWR)",
+    "at once": "sock.shutdown(socket.SHUT_WR); read()",
+}
+READ = """
+import os, socket
+sock = socket.socket(fileno=0)
+def read():
+    count = 0
+    while (data := sock.recv(65536)):
+        count += len(data)
+    print(count, flush=True)
+"""
+
+
+@ALL_WAYS
+@pytest.mark.parametrize("listen", ["local", "remote"])
+@pytest.mark.parametrize("how", SHUTDOWNS.values(), ids=SHUTDOWNS.keys())
+def test_a_reader_ends_the_direction_that_it_has_no_use_for(
+    sessions: Sessions, how: str, listen: str, options: dict[str, Any]
+) -> None:
+    """With shutdown(2): two FINs are no reset."""
+    commands = {"input": sh(WRITE), "remote": [sys.executable, "-c", READ + how]}
+    session = sessions.start(dict(commands), listen=listen, **options)
+    ended = session.wait_over(BOUND)
+    assert ended.verdict == Verdict(None, None, [])
+    assert ended.command("remote")["stdout"] == f"{SIZE}\n"
+    assert ended.bytes("input") == {SIZE}
+    expect_nothing_left(session)
+
+
+@ALL_WAYS
+@pytest.mark.parametrize("how", SHUTDOWNS.values(), ids=SHUTDOWNS.keys())
+def test_a_reader_that_does_so_does_not_make_a_broken_stream_whole(
+    sessions: Sessions, how: str, options: dict[str, Any]
+) -> None:
+    commands = {"input": sh(f"{WRITE}; exit 3"), "remote": [sys.executable, "-c", READ + how]}
+    session = sessions.start(dict(commands), **options)
+    ended = session.wait_over(BOUND)
+    assert ended.verdict.culprit == "input"
+    assert "[Errno " in ended.command("remote")["stderr"]
+    assert ended.command("remote")["stdout"] == ""
+    expect_nothing_left(session)

@@ -266,6 +266,33 @@ def test_a_reset_is_not_whole(ends: Ends) -> None:
     assert not reader.is_read_whole()
 
 
+def test_a_reset_is_none_the_less_one_when_its_error_was_taken(ends: Ends) -> None:
+    """As by a reader that reads on; the next read would show it a clean end."""
+    writer, reader = ends
+    writer.sock.sendall(b"payload")
+    wait_until(lambda: unread_bytes(reader.sock) == 7, "the payload")
+    writer.close(whole=False)
+    wait_until(lambda: reader.is_broken, "the reset")
+    assert reader.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET
+    assert reader.sock.recv(7) == b"payload"
+    assert reader.is_broken
+    assert not reader.was_read_whole()
+    assert reader.count_received() == 7
+
+
+def test_two_fins_are_no_reset(ends: Ends) -> None:
+    writer, reader = ends
+    writer.sock.sendall(b"payload")
+    writer.finish()
+    assert read_to_the_end(reader.sock) == (b"payload", None)
+    reader.sock.shutdown(socket.SHUT_WR)
+    wait_until(lambda: all(is_over(end) for end in ends), "the end of both directions")
+    assert not writer.is_broken
+    assert not reader.is_broken
+    assert reader.was_read_whole()
+    assert (writer.count_sent(), reader.count_received()) == (7, 7)
+
+
 def test_where_the_system_does_not_tell_only_who_asks_after_the_end_knows(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,6 +407,11 @@ def test_counters_that_stand_still_count_nothing(monkeypatch: pytest.MonkeyPatch
     with connector, listener:
         end = DataConnection(connector, handshake_sent=80, handshake_received=112, is_connector=True)
         assert (end.count_sent(), end.count_received()) == (None, None)
+
+
+def is_over(end: DataConnection) -> bool:
+    info = tcp_info(end.sock)
+    return info is not None and info.is_over
 
 
 def has_fin(reader: DataConnection) -> bool:

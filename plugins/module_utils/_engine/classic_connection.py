@@ -179,7 +179,7 @@ class ClassicConnection:
         """Seconds since the other machine was last heard of, if it owes an answer; else 0. To be asked again
         and again: what it was asked a moment ago it may still be answering."""
         now, info = time.monotonic(), tcp_info(self.sock)
-        is_over = info is not None and info.is_reset
+        is_over = info is not None and info.is_over
         if is_over or not owes_an_answer(self.sock):
             self._owed_since = None
             return 0.0
@@ -190,10 +190,7 @@ class ClassicConnection:
         return self._data.count_sent()
 
     def count_received(self) -> Optional[int]:
-        """The kernel counts a FIN as a byte, and does not say so once both directions are over."""
-        count, info = self._data.count_received(), tcp_info(self.sock)
-        is_over = info is not None and info.is_reset
-        return count - 1 if count is not None and is_over and self.fin_arrived else count
+        return self._data.count_received()
 
     def disconnect(self) -> None:
         """Break it, with RST; every later read fails."""

@@ -58,8 +58,8 @@ class TcpInfo(NamedTuple):
         return self.state in _CLOSING
 
     @property
-    def is_reset(self) -> bool:
-        """True for a connection that is over; ours never end by two FINs while observed."""
+    def is_over(self) -> bool:
+        """By two FINs, or by a reset: `has_fin` tells."""
         return self.state == _CLOSED
 
 
@@ -143,7 +143,7 @@ def taken_bytes(sock: socket.socket) -> Optional[int]:
             return None
         unread = unread_bytes(sock)
         if tcp_info(sock) == before:
-            return before.received - unread - (1 if before.fin_arrived else 0)
+            return before.received - unread - (1 if has_fin(sock) else 0)
 
 
 def has_fin(sock: socket.socket) -> Optional[bool]:
@@ -160,7 +160,7 @@ def has_fin(sock: socket.socket) -> Optional[bool]:
     info = tcp_info(sock)
     if info is None:
         return None
-    if not info.is_reset:
+    if not info.is_over:
         return info.fin_arrived
     if _has_pending_error(sock):
         return False

@@ -21,7 +21,7 @@ import struct
 import sys
 from typing import Any, Optional
 
-from .counters import taken_bytes, tcp_info, unread_bytes, written_bytes
+from .counters import has_fin, taken_bytes, tcp_info, unread_bytes, written_bytes
 from .errors import ResourceError
 
 try:
@@ -115,9 +115,10 @@ class DataConnection:
 
     @property
     def is_broken(self) -> bool:
-        """Whether it was reset or disconnected, by whichever end."""
+        """Whether it was reset or disconnected, by whichever end. A command may end the other direction of
+        its connection, which it has no use for: two FINs are no reset."""
         info = tcp_info(self.sock)
-        return self._disconnected or (info is not None and info.is_reset)
+        return self._disconnected or (info is not None and info.is_over and not has_fin(self.sock))
 
     def finish(self) -> None:
         """Send FIN: the stream is whole."""
@@ -151,8 +152,7 @@ class DataConnection:
 
     def is_read_whole(self) -> bool:
         """Whether FIN is known to have arrived, and nothing before it is left unread."""
-        info = tcp_info(self.sock)
-        return info is not None and info.fin_arrived and unread_bytes(self.sock) == 0
+        return has_fin(self.sock) is True and not self._disconnected and unread_bytes(self.sock) == 0
 
     def was_read_whole(self) -> bool:
         """The same, when the reading command has ended, so that no error can be taken away from it."""

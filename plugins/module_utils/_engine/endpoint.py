@@ -34,7 +34,7 @@ from .errors import (
     StallError,
 )
 from .handshake import Side
-from .loop import HANGUP, Loop, was_reset
+from .loop import HANGUP, Loop, has_error, was_reset
 from .meeting import Meeting, Opened
 from .peer import Peer
 from .report import check_outcome, check_reason, check_report, shown
@@ -286,10 +286,11 @@ class Endpoint:
     def _hung_up(self, end: DirectionEnd, events: int) -> None:
         """FIN or RST. A settled end may hang up: the peer closes when it holds both reports."""
         self.loop.unwatch(end.connection.sock.fileno())
-        if was_reset(events) and end.state is not State.STOPPED and not end.is_settled:
+        is_broken = has_error(events) or (was_reset(events) and end.connection.is_broken)
+        if is_broken and end.state is not State.STOPPED and not end.is_settled:
             end.break_off()
             self._expect_word(end)
-        elif was_reset(events):
+        elif is_broken:
             end.after_reset()
 
     def _expect_word(self, end: DirectionEnd) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Callable, Optional, Tuple
 from .counters import unread_bytes
 from .data import DataConnection
 from .errors import IntegrityError, ResourceError
-from .loop import READ, WRITE, Loop, was_reset
+from .loop import READ, WRITE, Loop, has_error, was_reset
 from .meeting import Opened
 from .stream import Stream
 
@@ -87,7 +87,9 @@ class Pump:
         return None if self._checksum is None else str(self._checksum.hexdigest())
 
     def _step(self, events: int = 0) -> None:
-        if was_reset(events):
+        if was_reset(events) and self.is_over and not has_error(events):
+            self._loop.unwatch(self._sink.sock.fileno())  # its reader has ended the other direction, too
+        elif was_reset(events):
             self._break(ConnectionResetError())
         elif not self._is_stopped:
             self._try(self._move)
