@@ -29,7 +29,7 @@ SUBSTITUTES = {
     "/backup": "{world}/backup",
     "/restored": "{world}/restored",
     "backup_name=etc": "backup_name={name}-etc",
-    "backup_name=srv": "backup_name={name}-srv",
+    "backup_name=controller-srv": "backup_name=controller-{name}-srv",
     "/usr/local/bin/socketpipe": "{world}/program/bin/socketpipe",
     "192.0.2.1": "{controller}",
     "192.0.2.20": "{target}",

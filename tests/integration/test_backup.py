@@ -197,6 +197,65 @@ def test_the_target_compresses_the_controllers_tree(
     expect_same(tree, tmp_path / "back" / "two")
 
 
+# Names
+
+
+def test_a_name_is_that_of_one_thing(open_vault: OpenVault, tmp_path: Path) -> None:
+    one, other = tmp_path / "a" / "x", tmp_path / "a-x"
+    for folder in (one, other):
+        folder.mkdir(parents=True)
+        (folder / "which").write_text(str(folder), encoding="utf-8")
+    device = tmp_path / "device"
+    device.touch()
+    said = {"backup_command": "echo said", "backup_name": "said"}
+    vault = open_vault(
+        dashes={"backup_tree": f"{one}/"},
+        kinds=said,
+        edited=said,
+        sides={"backup_tree": str(one), "backup_name": "said"},
+        default={"backup_tree": str(one)},
+    )
+    vault.play("backup")
+    first = {host: vault.files(host) for host in vault.hosts}
+    name = vault.only("dashes").manifest["name"]
+    assert [vault.only(host).manifest["source"] for host in ("dashes", "kinds")] == [str(one), "said"]
+
+    pushed = {"backup_tree": "", "backup_controller_tree": str(one), "backup_device": str(device)}
+    later: dict[str, dict[str, object]] = {
+        "dashes": {"backup_tree": str(other)},
+        "kinds": {"backup_command": "", "backup_tree": str(one)},
+        "edited": {"backup_command": "echo said otherwise"},
+        "sides": pushed,
+        "default": pushed,
+    }
+    for host, variables in later.items():
+        vault.hosts[host].update(variables)
+    played = vault.fail("backup", backup_keep=1)
+    words = {
+        "dashes": f"'{name}' is the name of backups of {one}, and this would be one of {other}; set backup_n",
+        "kinds": f"'said' is the name of backups of the command called said, and this would be one of {one};",
+        "sides": f"'said' is the name of backups of {one}, and this would be one of {one} of the contr",
+    }
+    for host, said_of_it in words.items():
+        assert said_of_it in played.row(host)
+        assert vault.files(host) == first[host]
+    assert device.read_bytes() != b"", "the default name of the controller's tree is another one"
+    assert [stored.manifest["name"] for stored in vault.all("default")] == [name, f"controller-{name}"][::-1]
+    assert len(vault.files("edited")) == 2
+    assert vault.files("edited") != first["edited"]
+
+    # Neither is what would be backed up restored for something else.
+    vault.hosts = {"dashes": vault.hosts["dashes"], "default": vault.hosts["default"]}
+    vault.hosts["default"]["backup_tree"] = str(one)
+    to = {"backup_restore_to": str(tmp_path / "back")}
+    played = vault.fail("restore", **to)
+    assert f"is a backup of {one}, and not of {other}; set backup_name to '{name}'" in played.row("dashes")
+    assert "and each names another backup; set backup_name" in played.row("default")
+    assert not (tmp_path / "back").exists()
+    vault.play("restore", "--limit", "dashes", **to, backup_name=name)
+    expect_same(one, tmp_path / "back")
+
+
 # Broken
 
 
@@ -251,7 +310,8 @@ def test_what_does_not_match_its_manifest_is_not_restored(
     open_vault: OpenVault, tree: Path, tmp_path: Path
 ) -> None:
     back = tmp_path / "back"
-    hosts = ("flipped", "shorter", "missing", "bare", "scribbled", "other", "worded", "never")
+    hosts = ("flipped", "shorter", "missing", "bare", "scribbled", "null", "other", "worded", "never")
+    hosts += ("renamed", "moved", "shared")
     vault = open_vault(**{host: {} for host in hosts})
     given = {"backup_tree": str(tree), "backup_name": "things"}
     vault.play("backup", "--limit", "!never", **given)
@@ -260,10 +320,20 @@ def test_what_does_not_match_its_manifest_is_not_restored(
     vault.only("missing").path.unlink()
     vault.only("bare").manifest_path.unlink()
     vault.only("scribbled").manifest_path.write_text('{"form": ', encoding="ascii")
+    vault.only("null").manifest_path.write_text("null", encoding="ascii")
     vault.only("other").manifest_path.write_text('{"form": "another/1"}', encoding="ascii")
     worded = vault.only("worded")
     worded.manifest_path.write_text(json.dumps({**worded.manifest, "bytes": "all"}), encoding="ascii")
     bare = vault.files("bare")
+    renamed = vault.only("renamed")
+    for path in (renamed.path, renamed.manifest_path):
+        path.rename(path.with_name(path.name.replace("Z.tar", "Z.old.tar")))
+    moved = vault.only("moved")
+    moved.manifest_path.write_text(json.dumps({**moved.manifest, "host": "away"}), encoding="ascii")
+    shared = vault.only("shared")
+    for source, time in (("/one", "20200101T000000Z"), ("/two", "20210101T000000Z")):
+        path = shared.manifest_path.with_name(f"things-{time}.tar.json")
+        path.write_text(json.dumps({**shared.manifest, "source": source}), encoding="ascii")
 
     to = f"{back}/{{{{ inventory_hostname }}}}"
     restored = vault.fail("restore", **given, backup_restore_to=to)
@@ -272,7 +342,11 @@ def test_what_does_not_match_its_manifest_is_not_restored(
         "shorter": "it has 1000 bytes, and its manifest says",
         "missing": "is not there, only its manifest is",
         "bare": "there is no backup 'things' of bare with a manifest in",
-        "scribbled": "is not a manifest: ",
+        "scribbled": "is not a manifest: it is not JSON.",
+        "null": "is not a manifest: it is not a JSON object.",
+        "renamed": f"is the manifest of another file, of {renamed.path.name}.",
+        "moved": "is the manifest of a backup of away, and not of moved; set backup_host to moved",
+        "shared": "several things have backups that are called 'things'",
         "other": "is not a manifest: it is not of the form dds.socketpipe.backup/1",
         "worded": "is not a manifest: there are values in it that can not be",
         "never": "there is no backup 'things' of never with a manifest in",
@@ -286,10 +360,12 @@ def test_what_does_not_match_its_manifest_is_not_restored(
     assert "a tree needs a backup_restore_to, an absolute path" in nowhere.row("flipped")
 
     verified = vault.fail("verify")
-    for host in ("flipped", "shorter", "missing", "scribbled", "other", "worded"):
+    for host in set(words) - {"bare", "shared", "never"}:
         assert words[host] in verified.row(host)
     assert verified.row("bare") == f"{bare[0]:48} no: it has no manifest, so it is no backup"
     assert "there is no backup of never in" in verified.row("never")
+    verified = vault.play("verify", "--limit", "moved", backup_host="moved")
+    assert verified.row("moved").endswith("good")
 
 
 def test_a_summary_tells_of_every_host(open_vault: OpenVault, tree: Path) -> None:
@@ -320,6 +396,10 @@ def test_as_many_generations_are_kept_as_are_wanted(open_vault: OpenVault) -> No
     older = store("said-20210101T000000Z.dump.zst")
     others = store("said-more-20190101T000000Z.dump") + store("more-20190101T000000Z.dump")
     others += store("said-20180101T000000Z.d-20190101T000000Z.dump")  # its name is said-20180101T000000Z.d
+    another = store("said-20170101T000000Z.dump")
+    said = json.dumps({**model.manifest, "source": "another"})
+    model.path.with_name(another[1]).write_text(said, encoding="ascii")
+    others += another
     half = "said-20190101T000000Z.dump.json"  # its file was removed by a run that was interrupted then
     model.path.with_name(half).write_bytes(model.manifest_path.read_bytes())
 
