@@ -440,6 +440,9 @@ def test_nothing_is_done_in_check_mode(open_vault: OpenVault, tree: Path, tmp_pa
 
 
 def test_what_can_not_be_is_refused_with_a_sentence(open_vault: OpenVault, tmp_path: Path) -> None:
+    device = tmp_path / "device"
+    device.write_bytes(b"old")
+    pushed: dict[str, object] = {"backup_controller_tree": str(tmp_path), "backup_device": str(device)}
     said: dict[str, object] = {"backup_command": "echo said", "backup_name": "said"}
     wrong: dict[str, tuple[dict[str, object], str]] = {
         "nothing": ({}, "exactly one of backup_tree, backup_postgresql, backup_command and backup_contr"),
@@ -456,15 +459,16 @@ def test_what_can_not_be_is_refused_with_a_sentence(open_vault: OpenVault, tmp_p
         "rc": ({"backup_tree": "/srv", "backup_accept_rc": [0, 125]}, "backup_accept_rc can not have 125"),
         "dollar": ({"backup_tree": "/srv", "backup_dir": "/$HOME"}, "backup_dir can not have a $, and '/$HO"),
         "place": ({"backup_tree": "/srv", "backup_dir": "/no such"}, "the backup_dir /no such is not a dir"),
-        "missing": (
-            {"backup_controller_tree": "/srv", "backup_device": "/dev/no such"},
-            "there is no device /dev/no such on missing.",
-        ),
+        "missing": ({**pushed, "backup_device": "/dev/no such"}, "there is no device /dev/no such on missin"),
+        "folder": ({**pushed, "backup_device": str(tmp_path)}, "is a directory, and no device."),
+        "gone": ({**pushed, "backup_controller_tree": "/no such"}, "there is no directory /no such on the c"),
+        "option": ({**pushed, "backup_tar_options": "--no-such"}, "unrecognized option '--no-such'"),
     }
     vault = open_vault(**{host: variables for host, (variables, _sentence) in wrong.items()})
     played = vault.fail("backup")
     for host, (_variables, sentence) in wrong.items():
         assert sentence in played.row(host), played.row(host)
+    assert device.read_bytes() == b"old", "nobody has opened it"
 
 
 def test_odd_values_are_taken_for_what_they_mean(open_vault: OpenVault, tmp_path: Path) -> None:
