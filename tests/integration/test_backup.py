@@ -369,13 +369,26 @@ def test_what_does_not_match_its_manifest_is_not_restored(
 
 
 def test_a_summary_tells_of_every_host(open_vault: OpenVault, tree: Path) -> None:
-    vault = open_vault(good={}, wrong={"backup_name": "not/a name"}, absent={"ansible_port": 1})
+    long = "a-host-with-a-long-name.example.com"
+    vault = open_vault(good={}, wrong={"backup_name": "not/a name"}, absent={"ansible_port": 1}, **{long: {}})
     played = vault.fail("backup", backup_tree=str(tree))
     assert re.search(r"-tree-\d+T\d+Z\.tar\.zst +[\d,]+ +\d+\.\d +\d+$", played.row("good"))
     assert "no: 'not/a name' can not be the name of a backup" in played.row("wrong")
-    assert played.row("absent") == "no: it could not be reached"
+    assert played.row("absent").startswith("no: it could not be reached: ")
+    assert "Task failed" not in played.row("absent")
+    assert "ssh" in played.row("absent"), "in the words of this version of Ansible"
     assert re.search(r"^good .* failed=0 ", played.output, re.MULTILINE)
     assert re.search(r"^wrong .* failed=1 ", played.output, re.MULTILINE)
+
+
+@pytest.mark.parametrize("playbook", ["backup", "offload", "restore", "verify"])
+def test_a_summary_tells_of_the_only_host_if_that_can_not_be_reached(
+    open_vault: OpenVault, tree: Path, playbook: str
+) -> None:
+    vault = open_vault(absent={"ansible_port": 1})
+    source = "backup_controller_tree" if playbook == "offload" else "backup_tree"
+    played = vault.fail(playbook, **{source: str(tree)})
+    assert re.match("no: it could not be reached: .*ssh", played.row("absent"))
 
 
 # Kept
