@@ -93,6 +93,7 @@ class Vault:
         return stored
 
     def files(self, host: str) -> list[str]:
-        """The names of all that is stored of a host, hidden files included."""
+        """The names of all that is stored of a host, hidden files included, but for times that are taken."""
         folder = self.folder / host
-        return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+        names = [path.name for path in folder.iterdir()] if folder.exists() else []
+        return sorted(name for name in names if not re.fullmatch(r"\..+-\d{8}T\d{6}Z", name))

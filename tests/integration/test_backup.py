@@ -13,13 +13,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
 from harness.ansible import Ansible
 from harness.backups import Vault
-from harness.network import Target
+from harness.network import Target, run
+from harness.waiting import wait_until
 
 OpenVault = Callable[..., Vault]
 #: Of `harness.users`.
@@ -423,18 +425,69 @@ def test_as_many_generations_are_kept_as_are_wanted(open_vault: OpenVault) -> No
     assert left >= {model.path.name, model.manifest_path.name, *older, *others}
     assert not left & {*oldest, half}
 
-    # A clock that was wrong has named one that is newer than the new one.
-    future = store("said-20990101T000000Z.dump")
-    before = set(vault.files("db"))
     vault.play("backup", backup_name="said", backup_keep="1")
     left = set(vault.files("db"))
     assert left >= {*others}
-    assert not left & {model.path.name, *older, *future}
-    assert len(left - before) == 2, "the new one is kept"
+    assert not left & {model.path.name, *older}
+    assert len(left) == len(others) + 2, "the new one is kept"
 
     failed = vault.fail("backup", backup_name="said", backup_keep=1, backup_command="exit 1")
     assert "exited 1" in failed.row("db")
     assert set(vault.files("db")) == left
+
+
+def test_nothing_is_removed_if_nobody_knows_the_newest(open_vault: OpenVault, tmp_path: Path) -> None:
+    """A clock that was wrong has named one of a time to come."""
+    read = tmp_path / "read"
+    vault = open_vault(
+        db={
+            "backup_command": "echo said",
+            "backup_name": "said",
+            "backup_compression": "none",
+            "backup_restore_command": f"cat > {read}",
+        }
+    )
+    vault.play("backup")
+    first = vault.only("db")
+    future = "said-20990101T000000Z.dump"
+    first.path.rename(first.path.with_name(future))
+    first.manifest_path.rename(first.path.with_name(f"{future}.json"))
+    manifest = json.dumps({**first.manifest, "file": future})
+    first.path.with_name(f"{future}.json").write_text(manifest, encoding="ascii")
+
+    to_come = f"{future} is of a time that is still to come"
+    stored, failure = vault.fail("backup", backup_command="echo more", backup_keep=1).rows("db")
+    new = vault.all("db")[0].path.name
+    assert stored.startswith(new)
+    assert failure.startswith(f"no: it is stored, but {future}.json is of a time that is still to come")
+    assert [one.path.name for one in vault.all("db")] == [new, future]
+
+    assert f"no: {to_come}, so it may not be the newest; set backup_time" in vault.fail("restore").row("db")
+    assert to_come in vault.fail("verify", backup_newest=True).row("db")
+    assert not read.exists()
+    vault.play("restore", backup_time="20990101T000000Z")
+    assert read.read_text(encoding="ascii") == "said\n"
+
+
+def test_a_run_that_ends_late_does_not_remove_a_later_one(open_vault: OpenVault, tmp_path: Path) -> None:
+    go, began = tmp_path / "go", tmp_path / "began"
+    waiting = f"echo early; touch {began}; until [ -e {go} ]; do sleep 0.1; done"
+    vault = open_vault(db={"backup_name": "said", "backup_compression": "none", "backup_keep": 1})
+    folder = vault.folder / "db"
+    with ThreadPoolExecutor() as pool:
+        early = pool.submit(vault.play, "backup", backup_command=waiting)
+        wait_until(began.exists, "the first run is in the middle", timeout=60)
+        (hidden,) = folder.iterdir()
+        assert re.fullmatch(r"\.said-\d{8}T\d{6}Z", hidden.name)
+        vault.play("backup", backup_command="echo late")
+        late = vault.only("db")
+        go.touch()
+        assert early.result().row("db").endswith("nothing was removed, for there is a later one")
+    assert [one.path.read_text(encoding="ascii") for one in vault.all("db")] == ["early\n", "late\n"]
+    assert late.path.exists()
+    assert not hidden.exists()
+    vault.play("backup", backup_command="echo last")
+    assert vault.only("db").path.read_text(encoding="ascii") == "last\n"
 
 
 # Asked for

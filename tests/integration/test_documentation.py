@@ -654,7 +654,7 @@ def test_every_playbook_and_task_file_of_a_backup_or_a_benchmark_is_in_the_archi
 
 def test_every_file_in_the_architecture_exists() -> None:
     shown = set(re.findall(r"[\w/]*\w\.(?:py|yml)\b", read("docs/architecture.md")))
-    patterns = ("plugins/**/*.py", "roles/**/*.yml", "playbooks/**/*.yml")
+    patterns = ("plugins/**/*.py", "roles/**/*.yml", "roles/**/*.py", "playbooks/**/*.yml")
     files = [str(path.relative_to(ROOT)) for pattern in patterns for path in ROOT.glob(pattern)]
     assert {name for name in shown if not any(f"/{file}".endswith(f"/{name}") for file in files)} == set()
 

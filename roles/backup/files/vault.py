@@ -1,19 +1,26 @@
 # Copyright (c) 2026, dds.socketpipe contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tells as JSON what is stored in the folder of a host: `vault.py list FOLDER`.
+"""What the role asks of the folder of a host, on the controller.
 
-The role runs it on the controller. `files` are the paths of what has a time in its name. Of each manifest
-among them there is an entry in `manifests`, with what its backup is `of`, or a sentence in `faults`.
+`vault.py list FOLDER` prints as JSON what is stored. `files` are the paths of what has a time in its name. Of
+each manifest among them there is an entry in `manifests`, with what its backup is `of`, or a sentence in
+`faults`.
+
+`vault.py reserve FOLDER NAME` prints a time that no other backup of that name has, nor gets while the hidden
+file `.NAME-TIME` is there.
 """
 
 import json
 import os
 import re
 import sys
+import time
 from typing import Any, Dict, List
 
 TIME = "[0-9]{8}T[0-9]{6}Z"
+#: No backup takes as long, in seconds. What has reserved a time before was killed.
+MONTH = 30 * 24 * 3600
 #: What two backups have in common if one is a later generation of the other.
 SAME = ("host", "kind", "side", "source", "device")
 
@@ -61,10 +68,39 @@ def listing(folder: str) -> Dict[str, Any]:
     return {"files": files, "manifests": manifests, "faults": faults}
 
 
+def reserve(folder: str, name: str) -> str:
+    """A run that was killed leaves its hidden file, which is in nobody's way: its second is over."""
+    forget(folder, name)
+    while True:
+        now = time.time()
+        taken = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+        hidden = os.path.join(folder, f".{name}-{taken}")
+        try:
+            os.close(os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except FileExistsError:
+            pass
+        else:
+            if not any(entry.startswith(f"{name}-{taken}.") for entry in os.listdir(folder)):
+                return taken
+            os.unlink(hidden)
+        time.sleep(1 - now % 1)
+
+
+def forget(folder: str, name: str) -> None:
+    """What was left a month ago."""
+    for entry in os.scandir(folder):
+        if re.fullmatch(rf"\.{re.escape(name)}-{TIME}", entry.name):
+            try:
+                if entry.stat().st_mtime < time.time() - MONTH:
+                    os.unlink(entry.path)
+            except FileNotFoundError:
+                pass  # another run has just ended
+
+
 def main() -> None:
-    _program, task, folder = sys.argv
+    task, folder, *names = sys.argv[1:]
     try:
-        print(json.dumps({"list": listing}[task](folder)))
+        print(json.dumps(listing(folder)) if task == "list" else reserve(folder, *names))
     except OSError as error:
         sys.exit(f"{folder} on controller: {error.strerror}")
 
