@@ -77,6 +77,11 @@ def test_a_tree_is_stored_with_its_manifest_and_restored(
         },
         "encrypted": {"socketpipe_encrypt": True, "backup_exclude": ["./a folder"]},
     }
+    tree.chmod(0o750)
+    there_before = tmp_path / "back" / "plain"
+    there_before.mkdir(parents=True)
+    there_before.chmod(0o1777)
+    (there_before / "more").touch()
     suffixes = {"plain": "tar", "there": "tar.zst", "here": "tar.gz", "encrypted": "tar.zst"}
     vault = open_vault(
         **{
@@ -119,9 +124,14 @@ def test_a_tree_is_stored_with_its_manifest_and_restored(
     assert all(verified.row(host).endswith("good") for host in choices)
 
     restored = vault.play("restore")
-    assert all(restored.row(host).endswith("restored") for host in choices)
+    for host in choices:
+        assert restored.row(host).endswith(f" restored to {tmp_path}/back/{host} on {host}")
+    assert there_before.stat().st_mode & 0o7777 == 0o1777, "a directory that was there stays as it was"
+    (there_before / "more").unlink()
     for host in ("plain", "there", "here"):
         expect_same(tree, tmp_path / "back" / host)
+    for host in ("there", "here", "encrypted"):
+        assert (tmp_path / "back" / host).stat().st_mode & 0o7777 == 0o750
     assert sorted(path.name for path in (tmp_path / "back" / "encrypted").iterdir()) == ["link", "words"]
 
 
@@ -139,7 +149,7 @@ def test_what_a_command_prints_is_stored_and_read_by_another(open_vault: OpenVau
     vault.play("backup")
     assert re.fullmatch(r"said-\d+T\d+Z\.txt(\.zst)?", vault.only("db").path.name)
     vault.play("verify")
-    vault.play("restore")
+    assert vault.play("restore").row("db").endswith(" read by backup_restore_command on db")
     assert read.read_text(encoding="ascii") == "it's 100%\n$HOME\n"
 
 
@@ -194,7 +204,8 @@ def test_the_target_compresses_the_controllers_tree(
     assert vault.only("one").manifest["compressed_by"] == "target"
     assert vault.only("one").path.name.endswith(".tar.zst")
     vault.play("verify")
-    vault.play("restore", **given)
+    restored = vault.play("restore", **given)
+    assert restored.row("one").endswith(f" restored to {tmp_path}/back/one on the controller")
     expect_same(tree, tmp_path / "back" / "one")
     expect_same(tree, tmp_path / "back" / "two")
 
