@@ -371,11 +371,20 @@ def test_what_does_not_match_its_manifest_is_not_restored(
     # Known before all of a large file has been read.
     nowhere = vault.fail("restore", "--limit", "flipped", **given)
     assert "a tree needs a backup_restore_to, an absolute path" in nowhere.row("flipped")
+    nameless = vault.fail("restore", "--limit", "flipped,never", backup_restore_to=to)
+    place = f"{vault.folder}/flipped on the controller has things."
+    assert f"set backup_name to that of the backup that is meant; {place}" in nameless.row("flipped")
+    assert "there is no backup '' of never with a manifest" in nameless.row("never")
+    given_name = {**given, "backup_name": "thing"}
+    unknown = vault.fail("restore", "--limit", "flipped", **given_name, backup_restore_to=to)
+    assert "; there are backups that are called things." in unknown.row("flipped")
 
     verified = vault.fail("verify")
     for host in set(words) - {"bare", "shared", "never"}:
         assert words[host] in verified.row(host)
-    assert verified.row("bare") == f"{bare[0]:48} no: it has no manifest, so it is no backup"
+    assert re.fullmatch(
+        f"{re.escape(bare[0])} +no: it has no manifest, so it is no backup", verified.row("bare")
+    )
     assert "there is no backup of never in" in verified.row("never")
     verified = vault.play("verify", "--limit", "moved", backup_host="moved")
     assert verified.row("moved").endswith("good")
@@ -385,6 +394,12 @@ def test_a_summary_tells_of_every_host(open_vault: OpenVault, tree: Path) -> Non
     long = "a-host-with-a-long-name.example.com"
     vault = open_vault(good={}, wrong={"backup_name": "not/a name"}, absent={"ansible_port": 1}, **{long: {}})
     played = vault.fail("backup", backup_tree=str(tree))
+    backup_begins = {
+        re.search(r' "[\w.-]+ +(?=\S)', line).end()  # type: ignore[union-attr]
+        for line in played.output.splitlines()
+        if re.match(rf' +"(host|good|wrong|absent|{re.escape(long)}) ', line)
+    }
+    assert len(backup_begins) == 1, "the columns are as wide as they have to be"
     assert re.search(r"-tree-\d+T\d+Z\.tar\.zst +[\d,]+ +\d+\.\d +\d+$", played.row("good"))
     assert "no: 'not/a name' can not be the name of a backup" in played.row("wrong")
     assert played.row("absent").startswith("no: it could not be reached: ")
@@ -565,7 +580,7 @@ def test_odd_values_are_taken_for_what_they_mean(open_vault: OpenVault, tmp_path
         lines={**said, "backup_command": "echo one >&2; echo two >&2; exit 1", "backup_accept_rc": 1},
     )
     played = vault.play("backup")
-    assert played.row("lines").endswith("exit status 1: one two")
+    assert played.row("lines").endswith("exit status 1: one (and 1 more, see the manifest)")
     assert vault.only("number").path.stat().st_mode & 0o7777 == 0o640
     assert vault.only("empty").path.stat().st_mode & 0o7777 == 0o600
     assert ".dump" in vault.only("empty").path.name
@@ -588,6 +603,14 @@ def test_only_the_target_becomes_another_user(
     stored = vault.only("db")
     assert stored.path.read_text(encoding="ascii") == "free\nnote\n"
     assert (stored.path.stat().st_uid, stored.manifest_path.stat().st_uid) == (0, 0)
+
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    (closed / "note").touch(mode=0o600)
+    for folder in (closed, *list(closed.parents)[:-2]):
+        folder.chmod(0o755)
+    failed = vault.fail("backup", "-i", str(everywhere), backup_tree=str(closed))
+    assert re.match(r"no: tar: \./note: \S+ \S+: Permission denied; become a user who", failed.row("db"))
 
 
 @pytest.fixture
