@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -269,6 +270,85 @@ def test_a_name_is_that_of_one_thing(open_vault: OpenVault, tmp_path: Path) -> N
     expect_same(one, tmp_path / "back")
 
 
+# On which machine
+
+
+#: Of what a backup runs, but for compressors.
+PROGRAMS = ("sh", "bash", "nproc", "uname", "head", "tar", "cat")
+
+
+def python_with(folder: Path, *programs: str, cores: int | None = None) -> str:
+    """A Python of a target that has no other programs, and so many *cores*."""
+    folder.mkdir()
+    for name in (*PROGRAMS, *programs):
+        (folder / name).symlink_to(str(shutil.which(name)))
+    if cores is not None:
+        (folder / "nproc").unlink()
+        (folder / "nproc").write_text(f"#!/bin/sh\necho {cores}\n", encoding="ascii")
+        (folder / "nproc").chmod(0o755)
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\nPATH={folder} exec {sys.executable} "$@"\n', encoding="ascii")
+    python.chmod(0o755)
+    return str(python)
+
+
+def test_the_machine_with_more_cores_and_a_program_of_both_compress(
+    open_vault: OpenVault, tree: Path, tmp_path: Path
+) -> None:
+    pythons = {
+        "many": python_with(tmp_path / "many", "zstd", "gzip", cores=999),
+        "few": python_with(tmp_path / "few", "zstd", "gzip", cores=0),
+        "older": python_with(tmp_path / "older", "gzip"),
+        "none": python_with(tmp_path / "none"),
+        "asked": python_with(tmp_path / "asked"),
+    }
+    vault = open_vault(**{host: {"ansible_python_interpreter": python} for host, python in pythons.items()})
+    vault.hosts["asked"]["backup_compression"] = "zstd"
+    given = {"backup_tree": str(tree), "backup_name": "things"}
+    played = vault.fail("backup", **given)
+    assert "which has to be on both machines, and is not on asked; install it" in played.row("asked")
+    chosen = {host: vault.only(host).manifest for host in ("many", "few", "older", "none")}
+    assert {host: one["compression"] for host, one in chosen.items()} == {
+        "many": "zstd",
+        "few": "zstd",
+        "older": "gzip",
+        "none": "none",
+    }
+    assert [chosen[host]["compressed_by"] for host in ("many", "few", "none")] == [
+        "target",
+        "controller",
+        "nobody",
+    ]
+
+    # What a machine does not have is left to the other one, unless it is asked for it.
+    vault.hosts = {"none": vault.hosts["none"]}
+    from_few = {**given, "backup_host": "few", "backup_restore_to": str(tmp_path / "back")}
+    played = vault.fail("restore", **from_few, backup_expand_on="target")
+    assert "is not on none; install it, or set backup_expand_on to controller." in played.row("none")
+    vault.play("restore", **from_few)
+    expect_same(tree, tmp_path / "back")
+
+
+def test_another_file_system_is_left_out_if_that_is_wanted(
+    ansible: Ansible, make_target: Callable[[], Target], tree: Path, tmp_path: Path
+) -> None:
+    mounted = tree / "mounted"
+    mounted.mkdir()
+    run("mount", "-t", "tmpfs", "tmpfs", mounted)
+    try:
+        (mounted / "inside").touch()
+        host = make_target().inventory()
+        vault = Vault(
+            ansible, tmp_path / "vault", {"every": host, "one": {**host, "backup_one_file_system": True}}
+        )
+        vault.play("backup", backup_tree=str(tree), backup_compression="none", backup_name="things")
+    finally:
+        run("umount", mounted)
+    names = {host: run("tar", "tf", vault.only(host).path).stdout.splitlines() for host in vault.hosts}
+    assert "./mounted/inside" in names["every"]
+    assert set(names["every"]) - set(names["one"]) == {"./mounted/inside"}
+
+
 # Broken
 
 
@@ -517,6 +597,19 @@ def test_a_run_that_ends_late_does_not_remove_a_later_one(open_vault: OpenVault,
 
 
 # Asked for
+
+
+def test_as_much_is_verified_as_is_wanted(open_vault: OpenVault) -> None:
+    vault = open_vault(db={"backup_command": "echo said", "backup_verify_command": "exit 1"})
+    for name in ("said", "said", "more"):
+        vault.play("backup", backup_name=name)
+    newest = [vault.all("db")[index].path.name for index in (0, 2)]
+    rows = vault.play("verify", backup_newest=True, backup_dry_restore=False).rows("db")
+    assert [row.partition(" ")[0] for row in rows] == newest
+    assert all(row.endswith("good") for row in rows)
+    rows = vault.fail("verify").rows("db")
+    assert len(rows) == 3
+    assert all(" no: " in row and "exited 1" in row for row in rows)
 
 
 def test_nothing_is_done_in_check_mode(open_vault: OpenVault, tree: Path, tmp_path: Path) -> None:
