@@ -155,7 +155,7 @@ def test_each_write_of_dd_is_whole_however_the_data_comes(folder: Path) -> None:
     """What a read of the stream gave was a block to it, some kilobytes."""
     with LocalFiles(is_check=False) as files:
         open_output(files, folder / "fifo")
-        (spec,) = files.specs.values()
+        spec = files.specs["output"]
     assert isinstance(spec, CommandSpec)
     with (folder / "fifo").open("r+b", buffering=0) as fifo:
         dd = subprocess.Popen(spec.argv, stdin=subprocess.PIPE)
