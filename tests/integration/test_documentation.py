@@ -270,7 +270,9 @@ def test_a_second_pull_does_nothing(ansible: Ansible, target: Target, world: Wor
 def test_a_broken_pull_leaves_no_file(ansible: Ansible, target: Target, world: World) -> None:
     """What the README says about output_file."""
     block = next(block for block in RECIPES if "name: Pull /var" in block.text)
-    broken = world.substitute(block.text).replace("remote: tar cf -", "remote: tar cf - /nowhere")
+    broken = world.substitute(block.text).replace(
+        "remote: tar cf -", f"remote: tar cf - {world.folder}/nowhere"
+    )
     assert ansible.play({"tapehost": target.inventory()}, yaml.safe_load(broken))[-1].kind == "failed"
     assert os.listdir(world.folder / "backup") == []
 

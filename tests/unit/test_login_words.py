@@ -90,10 +90,11 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def run(path: str, words: list[str], **environment: str) -> bytes:
-    """What the process that *words* are prints, in an environment of its own."""
+    """What the process that *words* are prints, in an environment of its own. Its home is the folder that
+    *path* begins with, for some shells keep things there."""
     return subprocess.run(
         [to_bytes(word) for word in words],
-        env={"PATH": path, "HOME": "/nowhere", **environment},
+        env={"PATH": path, "HOME": path.partition(":")[0], **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         check=True,

@@ -126,7 +126,7 @@ class ClassicConnection:
 
     def notice_reset(self) -> None:
         """The loop may not have said so yet."""
-        if self._data.is_broken and not self._may_be_whole:
+        if self._data.is_over and not self._may_be_whole:
             self._reset()
 
     def _hung_up(self, events: int) -> None:

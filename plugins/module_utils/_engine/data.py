@@ -114,11 +114,15 @@ class DataConnection:
             raise ResourceError(f"rate_limit is not possible here: {error.strerror}") from None
 
     @property
-    def is_broken(self) -> bool:
-        """Whether it was reset or disconnected, by whichever end. A command may end the other direction of
-        its connection, which it has no use for: two FINs are no reset."""
+    def is_over(self) -> bool:
+        """Whether nothing goes through it any more: after two FINs, or as `is_broken`."""
         info = tcp_info(self.sock)
-        return self._disconnected or (info is not None and info.is_over and not has_fin(self.sock))
+        return self._disconnected or (info is not None and info.is_over)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it was reset or disconnected, by whichever end, before the other end's FIN had come."""
+        return self.is_over and (self._disconnected or not has_fin(self.sock))
 
     def finish(self) -> None:
         """Send FIN: the stream is whole."""

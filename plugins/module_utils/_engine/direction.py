@@ -46,9 +46,15 @@ class DirectionEnd:
     def is_broken(self) -> bool:
         return self.state is State.BROKEN
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the connection has ended in another way than by the FINs that this end knows of. The
+        command at either end may send one for the direction that it has no use for."""
+        raise NotImplementedError
+
     def notice_reset(self) -> None:
         """The connection may have been reset already, without the loop having said so."""
-        if self.state is State.OPEN and self.connection.is_broken:
+        if self.state is State.OPEN and self.is_cut:
             self.break_off()
 
     def break_off(self) -> None:
@@ -84,10 +90,14 @@ class WritingEnd(DirectionEnd):
 
     _reader_ended = False
 
+    @property
+    def is_cut(self) -> bool:
+        return self.connection.is_broken if self.state is State.FINISHED else self.connection.is_over
+
     def break_off(self) -> None:
         """Not with RST at once: the reading end is to break its own socket first, on ``abort``."""
         super().break_off()
-        if self.connection.is_broken:
+        if self.connection.is_over:
             self.connection.disconnect()
 
     def writer_ended(self, *, is_whole: bool) -> None:
@@ -126,6 +136,10 @@ class WritingEnd(DirectionEnd):
 
 class ReadingEnd(DirectionEnd):
     """The end whose command reads."""
+
+    @property
+    def is_cut(self) -> bool:
+        return self.connection.is_broken
 
     def break_off(self) -> None:
         super().break_off()

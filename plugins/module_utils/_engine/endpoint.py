@@ -286,11 +286,11 @@ class Endpoint:
     def _hung_up(self, end: DirectionEnd, events: int) -> None:
         """FIN or RST. A settled end may hang up: the peer closes when it holds both reports."""
         self.loop.unwatch(end.connection.sock.fileno())
-        is_broken = has_error(events) or (was_reset(events) and end.connection.is_broken)
-        if is_broken and end.state is not State.STOPPED and not end.is_settled:
+        is_cut = has_error(events) or (was_reset(events) and end.is_cut)
+        if is_cut and end.state is not State.STOPPED and not end.is_settled:
             end.break_off()
             self._expect_word(end)
-        elif is_broken:
+        elif is_cut:
             end.after_reset()
 
     def _expect_word(self, end: DirectionEnd) -> None:

@@ -190,6 +190,10 @@ class PumpedConnection(DataConnection):
         self.disconnect()
 
     @property
+    def is_over(self) -> bool:
+        return self._is_broken_off or self._network.is_over
+
+    @property
     def is_broken(self) -> bool:
         return self._is_broken_off or self._network.is_broken
 
