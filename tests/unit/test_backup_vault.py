@@ -80,7 +80,7 @@ def test_nothing_is_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_everybody_gets_another_time(tmp_path: Path) -> None:
-    processes = [start("reserve", tmp_path, "srv") for _ in range(4)]
+    processes = [start("reserve", tmp_path, "srv") for _run in range(4)]
     times = {process.communicate()[0].strip() for process in processes}
     assert len(times) == len(processes)
     assert all(re.fullmatch(r"\d{8}T\d{6}Z", one) for one in times)
