@@ -177,3 +177,26 @@ def test_data_that_was_answered_at_all_is_not_owed() -> None:
     assert not shows_debt(info(unacked=1, sent=70001, data=300000, ack=70000))
     assert not shows_debt(info(unacked=1, sent=70001, data=70000, ack=300000))
     assert not shows_debt(info(sent=100, data=300000, ack=70000))
+
+
+@pytest.mark.parametrize("look", [1, 2])
+def test_a_fin_that_comes_while_bytes_are_counted_is_none_of_them(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, look: int
+) -> None:
+    """After the first look at the state or the second one."""
+    own, peer = ends
+    peer.sendall(b"payload")
+    assert own.recv(7, socket.MSG_WAITALL) == b"payload"
+    looks = []
+
+    def and_then_fin(sock: socket.socket) -> counters.TcpInfo | None:
+        info = tcp_info(sock)
+        looks.append(info)
+        if len(looks) == look:
+            peer.shutdown(socket.SHUT_WR)
+            wait_until(state_is(sock, "CLOSE_WAIT"), "FIN")
+        return info
+
+    monkeypatch.setattr(counters, "tcp_info", and_then_fin)
+    assert counters.taken_bytes(own) == 7
+    assert len(looks) >= look

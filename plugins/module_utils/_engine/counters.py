@@ -142,8 +142,10 @@ def taken_bytes(sock: socket.socket) -> Optional[int]:
         if before is None or before.received is None:
             return None
         unread = unread_bytes(sock)
+        # Of one that is over, nothing changes any more.
+        fin = before.fin_arrived or (before.is_over and has_fin(sock))
         if tcp_info(sock) == before:
-            return before.received - unread - (1 if has_fin(sock) else 0)
+            return before.received - unread - (1 if fin else 0)
 
 
 def has_fin(sock: socket.socket) -> Optional[bool]:
