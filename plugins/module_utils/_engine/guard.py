@@ -127,22 +127,17 @@ def _read(reader: int) -> _Told:
 
 def _groups_with(wanted: Set[str]) -> Iterator[int]:
     """The groups of all commands that hold one of *wanted*, where /proc tells."""
-    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
+    if not os.path.isdir("/proc"):
+        return
+    own = _began("self")
+    for name in os.listdir("/proc"):
         try:
-            if name.isdigit() and _is_young(name) and not wanted.isdisjoint(_descriptors(name)):
+            if name.isdigit() and _began(name) >= own and not wanted.isdisjoint(_descriptors(name)):
                 group = os.getpgid(int(name))
-                if not _is_running(group) or _is_young(str(group)):
+                if not os.path.exists(f"/proc/{group}") or _began(str(group)) >= own:
                     yield group
         except OSError:
             continue  # it has ended, or is another user's
-
-
-def _is_running(pid: int) -> bool:
-    return os.path.exists(f"/proc/{pid}")
-
-
-def _is_young(pid: str) -> bool:
-    return _began(pid) >= _began("self")
 
 
 def _began(pid: str) -> int:
