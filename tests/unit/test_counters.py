@@ -62,6 +62,14 @@ def end_by_reset(own: socket.socket, peer: socket.socket, data: bytes = b"") -> 
     wait_until(state_is(own, "CLOSED"), "the reset is here")
 
 
+def expect_two_fins(own: socket.socket, data: bytes) -> None:
+    """They show before all is read and after."""
+    wait_until(state_is(own, "CLOSED"), "both have ended")
+    assert has_fin(own) is True
+    assert read_to_the_end(own) == (data, None)
+    assert has_fin(own) is True
+
+
 def test_a_connection_that_nobody_has_ended_has_no_fin(ends: Ends) -> None:
     own, peer = ends
     peer.sendall(b"x")
@@ -78,10 +86,7 @@ def test_a_fin_shows_before_and_after_this_ends_own(ends: Ends, data: bytes) -> 
     wait_until(state_is(own, "CLOSE_WAIT"), "the FIN is here")
     assert has_fin(own) is True
     own.shutdown(socket.SHUT_WR)
-    wait_until(state_is(own, "CLOSED"), "both have ended")
-    assert has_fin(own) is True
-    assert read_to_the_end(own) == (data, None)
-    assert has_fin(own) is True
+    expect_two_fins(own, data)
 
 
 @DATA
@@ -91,10 +96,7 @@ def test_a_fin_that_comes_after_this_ends_own_shows(ends: Ends, data: bytes) -> 
     wait_until(state_is(own, "FIN_WAIT2"), "the peer has the FIN")
     peer.sendall(data)
     peer.shutdown(socket.SHUT_WR)
-    wait_until(state_is(own, "CLOSED"), "both have ended")
-    assert has_fin(own) is True
-    assert read_to_the_end(own) == (data, None)
-    assert has_fin(own) is True
+    expect_two_fins(own, data)
 
 
 @DATA
